@@ -1,0 +1,210 @@
+//! Calling a predictor: any V2 or V1 server, over pooled connections, within the request's deadline.
+//!
+//! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address.
+
+use std::{fmt, time::Duration};
+
+use reqwest::{
+    Client, Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+};
+
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    infer::{InferRequest, InferResponse},
+    metrics::Metrics,
+    model::ModelMetadata,
+    rest::{REQUEST_ID, TRACEPARENT},
+    v1::RowsCodec,
+};
+
+mod v2;
+
+/// How a predictor is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// V1 REST: positional rows.
+    V1,
+    /// V2 REST: named tensors.
+    V2,
+}
+
+/// A predictor behind this server.
+#[derive(Clone)]
+pub struct Predictor {
+    name: String,
+    base: String,
+    model: String,
+    protocol: Protocol,
+    rows: RowsCodec,
+    metrics: Metrics,
+    http: Client,
+}
+
+impl fmt::Debug for Predictor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Predictor").field("name", &self.name).field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Predictor {
+    /// The predictor called `name` in answers and logs, at `host` (`host`, `host:port` or a URL), asked for `model`.
+    /// `rows` is the form of its V1 instances.
+    ///
+    /// # Errors
+    /// `host` is no address; the text says so.
+    pub fn new(
+        name: &str,
+        host: &str,
+        model: &str,
+        protocol: Protocol,
+        rows: RowsCodec,
+        metrics: Metrics,
+    ) -> Result<Self, String> {
+        let base = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+        let url: reqwest::Url = base.parse().map_err(|error| format!("`{host}` is no address: {error}"))?;
+        if url.scheme() != "http" || url.host_str().is_none() {
+            return Err(format!("`{host}`: expected host, host:port or http://host:port"));
+        }
+        let http = Client::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { name: name.to_owned(), base, model: model.to_owned(), protocol, rows, metrics, http })
+    }
+
+    /// What it is called in answers and logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is spoken to.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have.
+    ///
+    /// # Errors
+    /// It can't be reached, or does not answer with metadata.
+    pub async fn metadata(&self, context: &Context) -> Result<ModelMetadata> {
+        if self.protocol == Protocol::V1 {
+            return Ok(ModelMetadata {
+                name: self.model.clone(),
+                inputs: self.rows.columns.clone(),
+                ..ModelMetadata::default()
+            });
+        }
+        let body = self.call(Method::GET, format!("/v2/models/{}", self.model), None, context).await?;
+        serde_json::from_slice(&body).map_err(|error| self.invalid(format!("its metadata can't be read: {error}")))
+    }
+
+    /// Whether its model says that it can answer now.
+    ///
+    /// # Errors
+    /// It can't be reached, or says no.
+    pub async fn ready(&self, context: &Context) -> Result<()> {
+        let path = match self.protocol {
+            Protocol::V1 => format!("/v1/models/{}", self.model),
+            Protocol::V2 => format!("/v2/models/{}/ready", self.model),
+        };
+        self.call(Method::GET, path, None, context).await.map(drop)
+    }
+
+    /// Asks for scores.
+    ///
+    /// # Errors
+    /// By class: refused, no room, unreachable, late, or an answer that is none.
+    pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
+        let (path, body) = match self.protocol {
+            Protocol::V1 => (format!("/v1/models/{}:predict", self.model), self.rows.write_request(request)?),
+            Protocol::V2 => (format!("/v2/models/{}/infer", self.model), v2::write_request(request)?),
+        };
+        let answer = self.call(Method::POST, path, Some(body), context).await;
+        let answer = answer.and_then(|body| {
+            let response = match self.protocol {
+                Protocol::V1 => self.rows.read_response(&body),
+                Protocol::V2 => v2::read_response(&body),
+            };
+            response.map_err(|error| self.invalid(error))
+        });
+        self.metrics.upstream(&self.name, answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok"));
+        answer
+    }
+
+    /// An answer that this predictor must not give.
+    #[must_use]
+    pub fn invalid(&self, detail: impl fmt::Display) -> Error {
+        Error::new(Kind::UpstreamInvalid, format!("ranker `{}` gave an answer that can't be used", self.name))
+            .with_detail(detail)
+    }
+
+    async fn call(&self, method: Method, path: String, body: Option<Vec<u8>>, context: &Context) -> Result<Vec<u8>> {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .timeout(context.remaining())
+            .header(REQUEST_ID.as_str(), context.request_id())
+            .header(TRACEPARENT.as_str(), context.trace().child());
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|error| self.transport_error(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| self.transport_error(&error))?;
+        if status.is_success() {
+            return Ok(body.into());
+        }
+        Err(self.status_error(status, &headers, &body))
+    }
+
+    fn transport_error(&self, error: &reqwest::Error) -> Error {
+        let (kind, what) = if error.is_timeout() && !error.is_connect() {
+            (Kind::UpstreamTimeout, "did not answer in time")
+        } else if error.is_connect() || error.is_request() {
+            (Kind::UpstreamUnavailable, "can't be reached")
+        } else {
+            (Kind::UpstreamInvalid, "broke off its answer")
+        };
+        Error::new(kind, format!("ranker `{}` {what}", self.name)).with_detail(causes(error))
+    }
+
+    fn status_error(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+        let (kind, what) = match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
+                (Kind::UpstreamRejected, "refused the request")
+            }
+            StatusCode::TOO_MANY_REQUESTS => (Kind::UpstreamOverloaded, "has no room"),
+            StatusCode::SERVICE_UNAVAILABLE => (Kind::UpstreamUnavailable, "is not ready"),
+            StatusCode::GATEWAY_TIMEOUT => (Kind::UpstreamTimeout, "did not answer in time"),
+            // Any other status is a fault between the two of us (a wrong model name, a missing right), not the caller's.
+            _ => (Kind::UpstreamInvalid, "failed"),
+        };
+        let text = String::from_utf8_lossy(&body[..body.len().min(512)]);
+        let error = Error::new(kind, format!("ranker `{}` {what}", self.name)).with_detail(format!("{status}: {text}"));
+        let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        match after {
+            Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
+            None => error,
+        }
+    }
+}
+
+/// An error with its causes, for the log.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

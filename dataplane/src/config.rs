@@ -1,0 +1,192 @@
+//! Settings that every server has, and how a wrong one ends a start: one clear line, exit 64.
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    net::{IpAddr, Ipv4Addr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::limits::Limits;
+
+/// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
+pub const EXIT_CONFIG: u8 = 64;
+
+/// Where Kubernetes looks for a container's last words.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Settings of any server on this data plane.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Address to listen on
+    #[arg(long, env = "HEMLINE_HOST", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub host: IpAddr,
+
+    /// Port for REST, health and metrics; 0 takes a free one
+    #[arg(long, env = "HEMLINE_HTTP_PORT", default_value_t = 8080)]
+    pub http_port: u16,
+
+    /// Name of the model in every path
+    #[arg(long, env = "INFERENCE_SERVICE_NAME", default_value = "hemline", value_parser = model_name)]
+    pub model_name: String,
+
+    /// Threads that compute; the number of cores where it is not given
+    #[arg(long, env = "HEMLINE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Requests that may wait for a thread; beyond it they are refused at once with 429
+    #[arg(long, env = "HEMLINE_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub queue: u32,
+
+    /// Time for one request, for example 500ms or 10s; then 504
+    #[arg(long, env = "HEMLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub request_timeout: Duration,
+
+    /// Largest body in bytes; beyond it 413
+    #[arg(long, env = "HEMLINE_MAX_BODY_BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_body_bytes: u64,
+
+    /// Most instances in one request
+    #[arg(long, env = "HEMLINE_MAX_INSTANCES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_instances: u32,
+
+    /// On SIGTERM, time between saying "not ready" and closing the listener, so that endpoints are withdrawn first
+    #[arg(long, env = "HEMLINE_DRAIN_DELAY", default_value = "3s", value_parser = duration)]
+    pub drain_delay: Duration,
+
+    /// After the listener is closed, time for requests under way to end
+    #[arg(long, env = "HEMLINE_DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
+    pub drain_timeout: Duration,
+
+    /// What to log: error, warn, info, debug, trace, or target=level,…
+    #[arg(long, env = "HEMLINE_LOG", default_value = "info")]
+    pub log_level: String,
+}
+
+impl ServerArgs {
+    /// The bounds on a request.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body: usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX),
+            instances: self.max_instances as usize,
+            time: self.request_timeout,
+        }
+    }
+
+    /// How many threads compute.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.workers.map_or_else(cores, usize::from)
+    }
+}
+
+/// Reads settings from the command line and the environment. KServe writes flags with underscores; both spellings are one flag.
+///
+/// # Errors
+/// A wrong setting: the exit code to end with. The message is printed. `--help` and `--version` end with success.
+pub fn parse<A: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, ExitCode> {
+    let arguments = arguments.into_iter().enumerate();
+    let arguments = arguments.map(|(position, argument)| if position == 0 { argument } else { hyphens(argument) });
+    A::try_parse_from(arguments).map_err(|error| {
+        if error.use_stderr() {
+            return refuse(error.render().to_string().trim());
+        }
+        let _ = error.print();
+        ExitCode::SUCCESS
+    })
+}
+
+/// Ends a start that can't succeed: one line on stderr, and in Kubernetes' termination log. Returns the exit code for it.
+#[must_use]
+pub fn refuse(reason: impl fmt::Display) -> ExitCode {
+    let reason = reason.to_string();
+    eprintln!("{reason}");
+    if fs::exists(TERMINATION_LOG).unwrap_or(false) {
+        // Nothing else is left to do if this fails: the reason already stands on stderr.
+        let _ = fs::write(TERMINATION_LOG, reason);
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn hyphens(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.starts_with("--") => {
+            let (name, value) = text.split_at(text.find('=').unwrap_or(text.len()));
+            format!("{}{value}", name.replace('_', "-")).into()
+        }
+        _ => argument,
+    }
+}
+
+fn model_name(text: &str) -> Result<String, String> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=253).contains(&text.len()) && text.bytes().all(valid) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 253 letters, digits, `-`, `_` or `.`".to_owned())
+}
+
+/// Reads a duration: a number of seconds, or a number with `ms`, `s` or `m`.
+///
+/// # Errors
+/// It is none, is negative, or is over a day.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)];
+    let (number, scale) =
+        units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale))).unwrap_or((text, &1.0));
+    let seconds = number.trim().parse::<f64>().map(|number| number * scale);
+    match seconds {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected a duration such as 500ms, 10s or 1m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ServerArgs, duration, hyphens, parse};
+
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    fn settings(arguments: &[&str]) -> Result<Settings, std::process::ExitCode> {
+        parse(std::iter::once("server").chain(arguments.iter().copied()).map(Into::into))
+    }
+
+    #[test]
+    fn flags_are_read_in_kserves_spelling_and_in_ours() {
+        for arguments in [["--http_port", "9", "--model_name=a_b"], ["--http-port", "9", "--model-name=a_b"]] {
+            let settings = settings(&arguments).ok().unwrap();
+            assert_eq!((settings.server.http_port, settings.server.model_name.as_str()), (9, "a_b"));
+        }
+        assert_eq!(hyphens("--predictor_host=a_b".into()), "--predictor-host=a_b");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused() {
+        for arguments in
+            [vec!["--http-port", "x"], vec!["--workers", "0"], vec!["--model-name", "a/b"], vec!["--nonsense"]]
+        {
+            assert!(settings(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["", "-1s", "x", "1h", "NaN", "90000"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

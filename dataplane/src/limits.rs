@@ -1,0 +1,20 @@
+//! What a request may ask of a server before anything is computed.
+
+use std::time::Duration;
+
+/// Bounds on a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub body: usize,
+    /// Instances of a V1 request.
+    pub instances: usize,
+    /// Time from the request's head to its answer.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 8 * 1024 * 1024, instances: 256, time: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,98 @@
+//! Every metric's name, once. Classic Prometheus text 0.0.4, which KServe's aggregator reads.
+
+use std::time::Duration;
+
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
+const LATENCY_BUCKETS: [f64; 18] = [
+    0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0,
+    30.0,
+];
+
+/// The metrics of one server.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    in_flight: IntGauge,
+    steps: HistogramVec,
+    upstream: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers them all.
+    ///
+    /// # Errors
+    /// Never with the names below; they differ and are well formed.
+    pub fn new() -> prometheus::Result<Self> {
+        let latency = |name, help| HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: IntCounterVec::new(
+                Opts::new("inference_requests_total", "Requests answered, by HTTP status."),
+                &["protocol", "model", "status"],
+            )?,
+            durations: HistogramVec::new(
+                latency("inference_request_duration_seconds", "From the request's head to its answer."),
+                &["protocol", "model"],
+            )?,
+            in_flight: IntGauge::new("inference_requests_in_flight", "Requests begun and not yet answered.")?,
+            steps: HistogramVec::new(latency("inference_step_duration_seconds", "One step of an answer."), &["step"])?,
+            upstream: IntCounterVec::new(
+                Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),
+                &["upstream", "outcome"],
+            )?,
+        };
+        metrics.registry.register(Box::new(metrics.requests.clone()))?;
+        metrics.registry.register(Box::new(metrics.durations.clone()))?;
+        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
+        metrics.registry.register(Box::new(metrics.steps.clone()))?;
+        metrics.registry.register(Box::new(metrics.upstream.clone()))?;
+        Ok(metrics)
+    }
+
+    /// A request begins; it ends when the guard is dropped, answered or not.
+    #[must_use]
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, protocol: &str, model: &str, status: &str, took: Duration) {
+        self.requests.with_label_values(&[protocol, model, status]).inc();
+        self.durations.with_label_values(&[protocol, model]).observe(took.as_secs_f64());
+    }
+
+    /// A step of an answer took this long.
+    pub fn step(&self, step: &str, took: Duration) {
+        self.steps.with_label_values(&[step]).observe(took.as_secs_f64());
+    }
+
+    /// A call to a service behind this one ended so: `ok`, or an error's stable code.
+    pub fn upstream(&self, upstream: &str, outcome: &str) {
+        self.upstream.with_label_values(&[upstream, outcome]).inc();
+    }
+
+    /// The text that a scraper reads.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

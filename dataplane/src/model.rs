@@ -1,0 +1,250 @@
+//! What a server serves: [`Model`] for those that wait for others, [`SyncModel`] for those that compute.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    infer::{InferRequest, InferResponse},
+    tensor::{Datatype, Tensor},
+    v1::V1Codec,
+};
+
+/// A model: it tells what it takes and gives, and answers requests that fit.
+#[async_trait]
+pub trait Model: Send + Sync + 'static {
+    /// Its name, versions, inputs and outputs. The handler core checks every request against them.
+    fn metadata(&self) -> &ModelMetadata;
+
+    /// Answers one request.
+    async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse>;
+
+    /// How V1 bodies become requests for this model.
+    fn v1(&self) -> &dyn V1Codec;
+
+    /// Whether it can answer now.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// A model that computes and never waits. [`crate::worker::Owned`] gives it threads and makes it a [`Model`].
+pub trait SyncModel: Send + 'static {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// The request does not fit, or the computation failed.
+    fn infer(&mut self, request: InferRequest) -> Result<InferResponse>;
+}
+
+/// What a model says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelMetadata {
+    /// Its name in every path.
+    pub name: String,
+    /// The versions that answer now.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub versions: Vec<String>,
+    /// `<project>_<format>`, for example `onnx_onnxv1`.
+    #[serde(default)]
+    pub platform: String,
+    /// What it takes.
+    #[serde(default)]
+    pub inputs: Vec<TensorMetadata>,
+    /// What it gives.
+    #[serde(default)]
+    pub outputs: Vec<TensorMetadata>,
+    /// Anything else worth knowing, as text by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// KServe's Python server writes `null` where it has nothing.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// One input or output: name, datatype, shape with -1 for a free dimension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorMetadata {
+    /// Its name.
+    pub name: String,
+    /// What its elements are.
+    #[serde(with = "datatype_name")]
+    pub datatype: Datatype,
+    /// -1 is a free dimension.
+    pub shape: Vec<i64>,
+    /// May be left out of a request. On the wire: `"parameters": {"optional": true}`.
+    #[serde(default, rename = "parameters", with = "optional_parameter", skip_serializing_if = "is_false")]
+    pub optional: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+mod optional_parameter {
+    use serde::{Deserialize, Deserializer, Serializer, ser::SerializeMap};
+
+    #[derive(Deserialize)]
+    struct Parameters {
+        #[serde(default)]
+        optional: bool,
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(super) fn serialize<S: Serializer>(optional: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("optional", optional)?;
+        map.end()
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        Ok(Option::<Parameters>::deserialize(deserializer)?.is_some_and(|parameters| parameters.optional))
+    }
+}
+
+mod datatype_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::tensor::Datatype;
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(super) fn serialize<S: Serializer>(datatype: &Datatype, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(datatype.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Datatype, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Datatype::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown datatype `{name}`")))
+    }
+}
+
+impl TensorMetadata {
+    /// A tensor that every request or answer has.
+    #[must_use]
+    pub fn new(name: impl Into<String>, datatype: Datatype, shape: &[i64]) -> Self {
+        Self { name: name.into(), datatype, shape: shape.to_vec(), optional: false }
+    }
+
+    /// A tensor that may be left out.
+    #[must_use]
+    pub fn optional(name: impl Into<String>, datatype: Datatype, shape: &[i64]) -> Self {
+        Self { optional: true, ..Self::new(name, datatype, shape) }
+    }
+
+    fn check(&self, tensor: &Tensor) -> Result<()> {
+        if tensor.datatype() != self.datatype {
+            return Err(Error::invalid(format!(
+                "input `{}`: expected {}, got {}",
+                self.name,
+                self.datatype.name(),
+                tensor.datatype().name()
+            )));
+        }
+        let fits = self.shape.len() == tensor.shape().len()
+            && self
+                .shape
+                .iter()
+                .zip(tensor.shape())
+                .all(|(&wanted, &got)| usize::try_from(wanted).map_or(true, |wanted| wanted == got));
+        if fits {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("input `{}`: expected shape {:?}, got {:?}", self.name, self.shape, tensor.shape())))
+    }
+}
+
+impl ModelMetadata {
+    /// Checks a request: every input known, of its datatype and shape, and none missing.
+    /// A model that lists no inputs takes any.
+    ///
+    /// # Errors
+    /// The first input that does not fit.
+    pub fn check(&self, request: &InferRequest) -> Result<()> {
+        if self.inputs.is_empty() {
+            return Ok(());
+        }
+        for (position, tensor) in request.inputs.iter().enumerate() {
+            if request.inputs[..position].iter().any(|earlier| earlier.name() == tensor.name()) {
+                return Err(Error::invalid(format!("input `{}`: given twice", tensor.name())));
+            }
+            match self.inputs.iter().find(|input| input.name == tensor.name()) {
+                Some(input) => input.check(tensor)?,
+                None => return Err(self.unknown_input(tensor.name())),
+            }
+        }
+        for input in self.inputs.iter().filter(|input| !input.optional) {
+            if request.input(&input.name).is_none() {
+                let datatype = input.datatype.name();
+                return Err(Error::invalid(format!(
+                    "input `{}`: missing (expected {datatype} {:?})",
+                    input.name, input.shape
+                )));
+            }
+        }
+        match request.outputs.iter().find(|name| !self.outputs.iter().any(|output| output.name == **name)) {
+            Some(name) => Err(Error::invalid(format!("output `{name}`: model `{}` has no such output", self.name))),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown_input(&self, name: &str) -> Error {
+        let known: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        Error::invalid(format!("input `{name}`: model `{}` takes {}", self.name, known.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ModelMetadata, TensorMetadata};
+    use crate::{
+        infer::InferRequest,
+        tensor::{Datatype, Tensor},
+    };
+
+    fn model() -> ModelMetadata {
+        ModelMetadata {
+            name: "m".to_owned(),
+            inputs: vec![
+                TensorMetadata::new("x", Datatype::Fp32, &[-1, 1]),
+                TensorMetadata::optional("note", Datatype::Bytes, &[-1]),
+            ],
+            ..ModelMetadata::default()
+        }
+    }
+
+    fn refusal(inputs: Vec<Tensor>) -> String {
+        model().check(&InferRequest::of(inputs)).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn a_request_that_fits_passes_without_its_optional_inputs() {
+        assert!(model().check(&InferRequest::of(vec![Tensor::column("x", vec![1.0_f32, 2.0])])).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_what_was_expected() {
+        assert_eq!(refusal(vec![]), "input `x`: missing (expected FP32 [-1, 1])");
+        assert_eq!(refusal(vec![Tensor::column("x", vec![1_i64])]), "input `x`: expected FP32, got INT64");
+        assert_eq!(refusal(vec![Tensor::vector("x", vec![1.0_f32])]), "input `x`: expected shape [-1, 1], got [1]");
+        assert_eq!(refusal(vec![Tensor::vector("y", vec![1.0_f32])]), "input `y`: model `m` takes x, note");
+        let x = Tensor::column("x", vec![1.0_f32]);
+        assert_eq!(refusal(vec![x.clone(), x]), "input `x`: given twice");
+    }
+
+    #[test]
+    fn metadata_survives_the_wire() {
+        let json = serde_json::to_string(&model()).unwrap();
+        assert!(json.contains(r#""parameters":{"optional":true}"#), "{json}");
+        assert_eq!(serde_json::from_str::<ModelMetadata>(&json).unwrap(), model());
+    }
+}

@@ -1,0 +1,86 @@
+//! Live is not ready. Ready is when every latch is open and the server does not drain.
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// What holds a server back from being ready. Clones share their latches.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    latches: RwLock<Vec<Latch>>,
+    draining: AtomicBool,
+}
+
+/// One condition of readiness. Clones are the same latch.
+#[derive(Clone, Debug)]
+pub struct Latch {
+    name: &'static str,
+    open: Arc<AtomicBool>,
+}
+
+impl Latch {
+    /// The condition holds.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// The condition holds no more.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// Whether the condition holds.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+impl Readiness {
+    /// A new condition, closed until somebody opens it.
+    #[must_use]
+    pub fn latch(&self, name: &'static str) -> Latch {
+        let latch = Latch { name, open: Arc::new(AtomicBool::new(false)) };
+        self.0.latches.write().unwrap_or_else(PoisonError::into_inner).push(latch.clone());
+        latch
+    }
+
+    /// From now on never ready again: the server is leaving.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// What the server waits for; empty when it is ready.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<&'static str> {
+        if self.0.draining.load(Ordering::Acquire) {
+            return vec!["draining"];
+        }
+        let latches = self.0.latches.read().unwrap_or_else(PoisonError::into_inner);
+        latches.iter().filter(|latch| !latch.is_open()).map(|latch| latch.name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Readiness;
+
+    #[test]
+    fn ready_is_every_latch_open_and_not_draining() {
+        let readiness = Readiness::default();
+        let (model, predictor) = (readiness.latch("model"), readiness.latch("predictor"));
+        model.open();
+        assert_eq!(readiness.waiting_for(), ["predictor"]);
+        predictor.open();
+        assert!(readiness.waiting_for().is_empty());
+        predictor.close();
+        assert_eq!(readiness.waiting_for(), ["predictor"]);
+        predictor.open();
+        readiness.drain();
+        assert_eq!(readiness.waiting_for(), ["draining"]);
+    }
+}

@@ -1,0 +1,265 @@
+//! Tensors: datatype, shape, data. The only place that checks that a shape fits its data.
+
+use crate::error::{Error, Result};
+
+/// Declares the numeric datatypes once: variant, protocol name, element type, bytes.
+macro_rules! datatypes {
+    ($($variant:ident $name:literal $element:ty;)*) => {
+        /// A datatype of the Open Inference Protocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Datatype {
+            $(#[doc = $name] $variant,)*
+            /// Byte strings of any length.
+            Bytes,
+        }
+
+        impl Datatype {
+            /// The protocol's name for it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* Self::Bytes => "BYTES" }
+            }
+
+            /// The datatype of this protocol name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* "BYTES" => Some(Self::Bytes), _ => None }
+            }
+        }
+
+        /// Elements, flat and row-major.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Data {
+            $(#[doc = $name] $variant(Vec<$element>),)*
+            /// BYTES
+            Bytes(BytesData),
+        }
+
+        impl Data {
+            /// What the elements are.
+            #[must_use]
+            pub const fn datatype(&self) -> Datatype {
+                match self { $(Self::$variant(_) => Datatype::$variant,)* Self::Bytes(_) => Datatype::Bytes }
+            }
+
+            /// How many elements there are.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self { $(Self::$variant(data) => data.len(),)* Self::Bytes(data) => data.len() }
+            }
+
+            /// No elements of this datatype.
+            #[must_use]
+            pub fn empty(datatype: Datatype) -> Self {
+                match datatype {
+                    $(Datatype::$variant => Self::$variant(Vec::new()),)*
+                    Datatype::Bytes => Self::Bytes(BytesData::default()),
+                }
+            }
+        }
+
+        $(impl From<Vec<$element>> for Data {
+            fn from(data: Vec<$element>) -> Self { Self::$variant(data) }
+        })*
+    };
+}
+
+datatypes! {
+    Bool "BOOL" bool;
+    Uint8 "UINT8" u8;
+    Uint16 "UINT16" u16;
+    Uint32 "UINT32" u32;
+    Uint64 "UINT64" u64;
+    Int8 "INT8" i8;
+    Int16 "INT16" i16;
+    Int32 "INT32" i32;
+    Int64 "INT64" i64;
+    Fp32 "FP32" f32;
+    Fp64 "FP64" f64;
+}
+
+impl Data {
+    /// True where there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<BytesData> for Data {
+    fn from(data: BytesData) -> Self {
+        Self::Bytes(data)
+    }
+}
+
+/// Byte strings back to back in one buffer: a tensor of a thousand short strings is two allocations, not a thousand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BytesData {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl BytesData {
+    /// Room for `elements` strings of `bytes` in all.
+    #[must_use]
+    pub fn with_capacity(elements: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(elements) }
+    }
+
+    /// Appends one element.
+    pub fn push(&mut self, element: impl AsRef<[u8]>) {
+        self.bytes.extend_from_slice(element.as_ref());
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// True where there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Element `index`, or nothing past the end.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some(&self.bytes[start..end])
+    }
+
+    /// The elements in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+}
+
+impl<S: AsRef<[u8]>> FromIterator<S> for BytesData {
+    fn from_iter<I: IntoIterator<Item = S>>(elements: I) -> Self {
+        let mut data = Self::default();
+        for element in elements {
+            data.push(element);
+        }
+        data
+    }
+}
+
+/// A named tensor whose shape fits its data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    name: String,
+    shape: Vec<usize>,
+    data: Data,
+}
+
+impl Tensor {
+    /// A tensor of this shape.
+    ///
+    /// # Errors
+    /// The shape's product differs from the number of elements, or overflows.
+    pub fn new(name: impl Into<String>, shape: Vec<usize>, data: impl Into<Data>) -> Result<Self> {
+        let (name, data) = (name.into(), data.into());
+        match element_count(&shape) {
+            Some(count) if count == data.len() => Ok(Self { name, shape, data }),
+            count => Err(Error::invalid(format!(
+                "input `{name}`: shape {shape:?} asks for {} elements, got {}",
+                count.map_or_else(|| "too many".to_owned(), |count| count.to_string()),
+                data.len()
+            ))),
+        }
+    }
+
+    /// A tensor of one dimension, `[N]`.
+    pub fn vector(name: impl Into<String>, data: impl Into<Data>) -> Self {
+        let data = data.into();
+        Self { name: name.into(), shape: vec![data.len()], data }
+    }
+
+    /// A tensor of one column, `[N, 1]`.
+    pub fn column(name: impl Into<String>, data: impl Into<Data>) -> Self {
+        let data = data.into();
+        Self { name: name.into(), shape: vec![data.len(), 1], data }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its elements, row-major.
+    #[must_use]
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// What its elements are.
+    #[must_use]
+    pub fn datatype(&self) -> Datatype {
+        self.data.datatype()
+    }
+
+    /// Takes the elements out.
+    #[must_use]
+    pub fn into_data(self) -> Data {
+        self.data
+    }
+
+    /// The elements, if they are FP32.
+    #[must_use]
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match &self.data {
+            Data::Fp32(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The elements, if they are BYTES.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&BytesData> {
+        match &self.data {
+            Data::Bytes(data) => Some(data),
+            _ => None,
+        }
+    }
+}
+
+/// The product of a shape, or nothing where it overflows.
+#[must_use]
+pub fn element_count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, &dimension| count.checked_mul(dimension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BytesData, Tensor};
+
+    #[test]
+    fn a_shape_that_does_not_fit_its_data_is_refused() {
+        let error = Tensor::new("x", vec![2, 2], vec![1.0_f32, 2.0, 3.0]).unwrap_err();
+        assert_eq!(error.message(), "input `x`: shape [2, 2] asks for 4 elements, got 3");
+    }
+
+    #[test]
+    fn a_shape_whose_product_overflows_is_refused() {
+        let error = Tensor::new("x", vec![usize::MAX, 2], vec![1.0_f32]).unwrap_err();
+        assert!(error.message().contains("too many"), "{error}");
+    }
+
+    #[test]
+    fn byte_strings_come_back_as_they_went_in() {
+        let data: BytesData = ["", "a", "été"].into_iter().collect();
+        assert_eq!(data.iter().collect::<Vec<_>>(), [b"".as_slice(), b"a", "été".as_bytes()]);
+        assert_eq!(data.get(3), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! V1 bodies: how instances become requests for a model, and its answers predictions.
+//!
+//! V1 leaves the shape of an instance to the model, so each model names its [`V1Codec`]. The one rule that KServe's agents rely on is
+//! kept here for all of them: one prediction an instance, in order.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    error::{Error, Result},
+    infer::{InferRequest, InferResponse},
+};
+
+mod rows;
+
+pub use rows::RowsCodec;
+
+/// Translates V1 instances for one model.
+pub trait V1Codec: Send + Sync + 'static {
+    /// The requests that these instances mean: one for all, or one for each.
+    ///
+    /// # Errors
+    /// An instance that is not what the model takes; the text names it by its position.
+    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>>;
+
+    /// Writes one prediction for each instance, in order, from the answers to the requests that [`V1Codec::decode`] made.
+    ///
+    /// # Errors
+    /// The answers lack what a prediction needs.
+    fn encode(&self, responses: &[InferResponse], predictions: &mut Predictions) -> Result<()>;
+}
+
+/// The array of predictions, written as it grows.
+#[derive(Debug)]
+pub struct Predictions {
+    json: Vec<u8>,
+    count: usize,
+}
+
+impl Default for Predictions {
+    fn default() -> Self {
+        Self { json: br#"{"predictions":["#.to_vec(), count: 0 }
+    }
+}
+
+impl Predictions {
+    /// Appends one.
+    ///
+    /// # Errors
+    /// It can't be written as JSON.
+    pub fn push(&mut self, prediction: &impl Serialize) -> Result<()> {
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        self.count += 1;
+        serde_json::to_writer(&mut self.json, prediction).map_err(Error::internal)
+    }
+
+    /// The body, if there is a prediction for each of `instances`.
+    pub(crate) fn finish(mut self, instances: usize) -> Result<Vec<u8>> {
+        if self.count != instances {
+            return Err(Error::internal(format!("{} predictions for {instances} instances", self.count)));
+        }
+        self.json.extend_from_slice(b"]}");
+        Ok(self.json)
+    }
+}
