@@ -49,6 +49,12 @@ impl Context {
         self.deadline
     }
 
+    /// The same request with at most this much time from now.
+    #[must_use]
+    pub fn within(&self, budget: Duration) -> Self {
+        Self { deadline: self.deadline.min(Instant::now() + budget), ..self.clone() }
+    }
+
     /// What is left of the budget.
     #[must_use]
     pub fn remaining(&self) -> Duration {
@@ -83,7 +89,9 @@ impl Trace {
             && hex(id, 32)
             && id.bytes().any(|byte| byte != b'0')
             && hex(parent, 16)
-            && hex(flags, 2);
+            && parent.bytes().any(|byte| byte != b'0')
+            && hex(flags, 2)
+            && (version != "00" || parts.next().is_none());
         let flags = u8::from_str_radix(flags, 16).ok()?;
         valid.then(|| Self { id: id.into(), flags })
     }
@@ -116,7 +124,14 @@ mod tests {
 
     #[test]
     fn what_is_no_traceparent_is_ignored() {
-        for header in ["", "00-xyz-1-1", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
+        for header in [
+            "",
+            "00-xyz-1-1",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
             assert_eq!(Trace::parse(header), None, "{header}");
         }
     }

@@ -148,7 +148,7 @@ struct Inner {
 impl Error {
     /// A failure of this kind; `message` is what the caller reads.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, retry_after: None }))
+        Self(Box::new(Inner { kind, message: bounded(message.into()), detail: None, retry_after: None }))
     }
 
     /// The request is wrong; say what, where, and what was expected.
@@ -182,7 +182,7 @@ impl Error {
     /// Adds what only the log may show.
     #[must_use]
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
-        self.0.detail = Some(detail.to_string());
+        self.0.detail = Some(bounded(detail.to_string()));
         self
     }
 
@@ -196,7 +196,7 @@ impl Error {
     /// Puts `place` before the message: `place: message`.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.message = format!("{place}: {}", self.0.message);
+        self.0.message = bounded(format!("{place}: {}", self.0.message));
         self
     }
 
@@ -225,14 +225,37 @@ impl Error {
     }
 }
 
+/// As it is logged: both texts on one line, whatever a caller put into a name.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
-        match &self.0.detail {
-            Some(detail) => write!(f, " ({detail})"),
-            None => Ok(()),
+        write_line(f, &self.0.message)?;
+        if let Some(detail) = &self.0.detail {
+            f.write_str(" (")?;
+            write_line(f, detail)?;
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for part in text.split_inclusive(char::is_control) {
+        match part.chars().next_back().filter(|last| last.is_control()) {
+            Some(last) => write!(f, "{}{}", &part[..part.len() - last.len_utf8()], last.escape_debug())?,
+            None => f.write_str(part)?,
         }
     }
+    Ok(())
+}
+
+/// Texts quote what callers and predictors sent; a name of megabytes must not come back in each answer and log line.
+fn bounded(mut text: String) -> String {
+    const MOST: usize = 2048;
+    if text.len() > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push('…');
+    }
+    text
 }
 
 impl std::error::Error for Error {}
@@ -241,12 +264,19 @@ impl std::error::Error for Error {}
 mod tests {
     use std::collections::HashSet;
 
-    use super::Kind;
+    use super::{Error, Kind};
 
     #[test]
     fn each_kind_has_a_stable_code_of_its_own() {
         let codes: HashSet<_> = Kind::ALL.iter().map(|kind| kind.row().code).collect();
         assert_eq!(codes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn what_a_caller_put_into_a_name_stays_on_one_short_line() {
+        let error = Error::unknown_model("a\nb").with_detail("c\r");
+        assert_eq!(error.to_string(), "Model with name a\\nb does not exist. (c\\r)");
+        assert!(Error::invalid("é".repeat(100_000)).message().len() < 2100);
     }
 
     #[test]

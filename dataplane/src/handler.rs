@@ -1,6 +1,6 @@
 //! The one handler core. Transports decode to it and encode from it; what a request goes through stands here and nowhere else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     context::Context,
@@ -36,6 +36,15 @@ impl Handler {
         if model.is_ready() { Ok(model) } else { Err(Error::not_ready(name)) }
     }
 
+    /// Whether this model can answer, and the server goes on serving. Probes ask for a model as well as for the server.
+    ///
+    /// # Errors
+    /// It is unknown or not ready, or the server is not.
+    pub fn check_model_ready(&self, name: &str, version: Option<&str>) -> Result<()> {
+        self.ready_model(name, version)?;
+        Self::refuse_while(&self.readiness.waiting_for())
+    }
+
     /// Whether the server as a whole can answer now.
     ///
     /// # Errors
@@ -45,10 +54,15 @@ impl Handler {
         if self.repository.models().any(|model| !model.is_ready()) {
             waiting_for.push("model");
         }
+        Self::refuse_while(&waiting_for)
+    }
+
+    fn refuse_while(waiting_for: &[&str]) -> Result<()> {
         if waiting_for.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Kind::NotReady, format!("Server is not ready: {}.", waiting_for.join(", "))))
+        let text = format!("Server is not ready: {}.", waiting_for.join(", "));
+        Err(Error::new(Kind::NotReady, text).with_retry_after(Duration::from_secs(1)))
     }
 
     /// Answers one request: checked against the model's metadata, held to its deadline, its outputs as asked for.
@@ -80,8 +94,7 @@ fn select_outputs(response: &mut InferResponse, names: &[String]) -> Result<()> 
     let mut outputs = std::mem::take(&mut response.outputs);
     for name in names {
         let position = outputs.iter().position(|output| output.name() == name);
-        let position = position
-            .ok_or_else(|| Error::invalid(format!("output `{name}`: not in the answer, or asked for twice")))?;
+        let position = position.ok_or_else(|| Error::invalid(format!("output `{name}`: not in the answer")))?;
         response.outputs.push(outputs.swap_remove(position));
     }
     Ok(())

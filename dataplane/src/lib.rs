@@ -15,6 +15,8 @@ mod json;
 pub mod limits;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod readiness;
 pub mod repository;
 pub mod rest;

@@ -60,6 +60,12 @@ impl Metrics {
         InFlight(self.in_flight.clone())
     }
 
+    /// How many inferences are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
     /// A request was answered.
     pub fn answered(&self, protocol: &str, model: &str, status: &str, took: Duration) {
         self.requests.with_label_values(&[protocol, model, status]).inc();

@@ -170,6 +170,21 @@ impl ModelMetadata {
     /// # Errors
     /// The first input that does not fit.
     pub fn check(&self, request: &InferRequest) -> Result<()> {
+        self.check_inputs(request)?;
+        // Outputs that nobody listed are looked for in the answer.
+        let listed = |name: &String| self.outputs.is_empty() || self.outputs.iter().any(|output| output.name == *name);
+        for (position, name) in request.outputs.iter().enumerate() {
+            if !listed(name) {
+                return Err(Error::invalid(format!("output `{name}`: model `{}` has no such output", self.name)));
+            }
+            if request.outputs[..position].contains(name) {
+                return Err(Error::invalid(format!("output `{name}`: asked for twice")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self, request: &InferRequest) -> Result<()> {
         if self.inputs.is_empty() {
             return Ok(());
         }
@@ -191,10 +206,7 @@ impl ModelMetadata {
                 )));
             }
         }
-        match request.outputs.iter().find(|name| !self.outputs.iter().any(|output| output.name == **name)) {
-            Some(name) => Err(Error::invalid(format!("output `{name}`: model `{}` has no such output", self.name))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn unknown_input(&self, name: &str) -> Error {

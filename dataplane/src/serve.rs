@@ -1,15 +1,19 @@
 //! Bind, serve, hear the signal, drain.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
-use crate::{config::ServerArgs, handler::Handler, rest};
+use crate::{
+    config::{ServerArgs, refuse},
+    handler::Handler,
+    rest,
+};
 
 /// Binds the REST port.
 ///
@@ -20,13 +24,31 @@ pub async fn bind(args: &ServerArgs) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("--http-port: {address} can't be bound: {error}"))
 }
 
+/// Binds and serves until told to stop; the process's exit code.
+pub async fn run(handler: Handler, args: &ServerArgs) -> ExitCode {
+    let listener = match bind(args).await {
+        Ok(listener) => listener,
+        Err(reason) => return refuse(reason),
+    };
+    match serve(listener, handler, args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the server failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, then drains: says "not ready" for the delay, closes the listener, lets requests under way end.
 ///
 /// # Errors
 /// The listener fails, or signals can't be heard.
 pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -> io::Result<()> {
-    let readiness = handler.readiness.clone();
+    let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
     let address = listener.local_addr()?;
+    // Heard from before anybody is told that this server listens.
+    let mut signals =
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     tracing::info!(rest = %address, model = args.model_name, "listening");
     let (close, mut closed) = watch::channel(false);
     // Small answers go out at once instead of waiting to be joined with more.
@@ -37,25 +59,39 @@ pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -
     );
     let delay = tokio::select! {
         ended = &mut server => return ended?,
-        delay = stop_signal(args.drain_delay) => delay?,
+        delay = signals.stop(args.drain_delay) => delay,
     };
     readiness.drain();
     tracing::info!(delay_ms = delay.as_millis(), "draining");
-    tokio::time::sleep(delay).await;
-    let _ = close.send(true);
-    if tokio::time::timeout(args.drain_timeout, &mut server).await.is_err() {
-        tracing::warn!(timeout_s = args.drain_timeout.as_secs(), "drain timed out; requests under way are cut");
+    let drain = async {
+        tokio::time::sleep(delay).await;
+        let _ = close.send(true);
+        tokio::time::timeout(args.drain_timeout, &mut server).await
+    };
+    let cut = tokio::select! {
+        drained = drain => drained.is_err().then_some("the drain timeout passed"),
+        _ = signals.interrupt.recv() => Some("interrupted again"),
+    };
+    if let Some(reason) = cut {
+        let requests = metrics.in_flight();
+        tracing::warn!(requests, reason, "requests under way are cut");
         server.abort();
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits for a signal to stop. A person's Ctrl-C needs no delay: nobody routes traffic by endpoints to a terminal.
-async fn stop_signal(delay: Duration) -> io::Result<Duration> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok(delay),
-        _ = interrupt.recv() => Ok(Duration::ZERO),
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Waits to be told to stop. A person's Ctrl-C needs no delay: nobody routes traffic by endpoints to a terminal.
+    async fn stop(&mut self, delay: Duration) -> Duration {
+        tokio::select! {
+            _ = self.terminate.recv() => delay,
+            _ = self.interrupt.recv() => Duration::ZERO,
+        }
     }
 }

@@ -48,12 +48,12 @@ macro_rules! datatypes {
                 match self { $(Self::$variant(data) => data.len(),)* Self::Bytes(data) => data.len() }
             }
 
-            /// No elements of this datatype.
+            /// `count` zeros, or empty strings.
             #[must_use]
-            pub fn empty(datatype: Datatype) -> Self {
+            pub fn zeros(datatype: Datatype, count: usize) -> Self {
                 match datatype {
-                    $(Datatype::$variant => Self::$variant(Vec::new()),)*
-                    Datatype::Bytes => Self::Bytes(BytesData::default()),
+                    $(Datatype::$variant => Self::$variant(vec![<$element>::default(); count]),)*
+                    Datatype::Bytes => Self::Bytes(std::iter::repeat_n("", count).collect()),
                 }
             }
         }
@@ -138,12 +138,18 @@ impl BytesData {
     }
 }
 
+impl<S: AsRef<[u8]>> Extend<S> for BytesData {
+    fn extend<I: IntoIterator<Item = S>>(&mut self, elements: I) {
+        for element in elements {
+            self.push(element);
+        }
+    }
+}
+
 impl<S: AsRef<[u8]>> FromIterator<S> for BytesData {
     fn from_iter<I: IntoIterator<Item = S>>(elements: I) -> Self {
         let mut data = Self::default();
-        for element in elements {
-            data.push(element);
-        }
+        data.extend(elements);
         data
     }
 }
@@ -233,6 +239,9 @@ impl Tensor {
         }
     }
 }
+
+/// Most dimensions of a tensor. Nested data is read one call a dimension, so a stranger must not choose how many there are.
+pub const MAX_RANK: usize = 32;
 
 /// The product of a shape, or nothing where it overflows.
 #[must_use]

@@ -52,11 +52,13 @@ impl<S: Send + 'static> Pool<S> {
     /// The queue is full ([`Kind::Overloaded`], at once), or `work` panicked ([`Kind::Internal`]).
     pub async fn run<R: Send + 'static>(&self, work: impl FnOnce(&mut S) -> R + Send + 'static) -> Result<R> {
         let (answer, answered) = oneshot::channel();
+        // What a model logs on its thread belongs to the request too.
+        let span = tracing::Span::current();
         let job: Job<S> = Box::new(move |state| {
             if answer.is_closed() {
                 return;
             }
-            let result = catch_unwind(AssertUnwindSafe(|| work(state)));
+            let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work(state))));
             // The caller may have left meanwhile; then nobody wants the answer.
             let _ = answer.send(result.map_err(|panic| panic_text(panic.as_ref())));
         });

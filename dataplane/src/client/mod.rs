@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{
-    Client, Method, StatusCode,
+    Client, Method, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
 
@@ -21,6 +21,9 @@ use crate::{
 
 mod v2;
 
+/// Largest answer that is read; a ranker's is a few kilobytes.
+const MOST_BODY: usize = 64 * 1024 * 1024;
+
 /// How a predictor is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -34,7 +37,7 @@ pub enum Protocol {
 #[derive(Clone)]
 pub struct Predictor {
     name: String,
-    base: String,
+    routes: Routes,
     model: String,
     protocol: Protocol,
     rows: RowsCodec,
@@ -63,8 +66,9 @@ impl Predictor {
         metrics: Metrics,
     ) -> Result<Self, String> {
         let base = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
-        let url: reqwest::Url = base.parse().map_err(|error| format!("`{host}` is no address: {error}"))?;
-        if url.scheme() != "http" || url.host_str().is_none() {
+        let url: Url = base.parse().map_err(|error| format!("`{host}` is no address: {error}"))?;
+        let plain = url.scheme() == "http" && url.query().is_none() && url.fragment().is_none();
+        if !plain || url.host_str().is_none() {
             return Err(format!("`{host}`: expected host, host:port or http://host:port"));
         }
         let http = Client::builder()
@@ -75,8 +79,8 @@ impl Predictor {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;
-        let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { name: name.to_owned(), base, model: model.to_owned(), protocol, rows, metrics, http })
+        let routes = Routes::new(&url, model, protocol).ok_or_else(|| format!("`{host}` can't have paths"))?;
+        Ok(Self { name: name.to_owned(), routes, model: model.to_owned(), protocol, rows, metrics, http })
     }
 
     /// What it is called in answers and logs.
@@ -103,7 +107,7 @@ impl Predictor {
                 ..ModelMetadata::default()
             });
         }
-        let body = self.call(Method::GET, format!("/v2/models/{}", self.model), None, context).await?;
+        let body = self.call(Method::GET, &self.routes.metadata, None, context).await?;
         serde_json::from_slice(&body).map_err(|error| self.invalid(format!("its metadata can't be read: {error}")))
     }
 
@@ -112,11 +116,7 @@ impl Predictor {
     /// # Errors
     /// It can't be reached, or says no.
     pub async fn ready(&self, context: &Context) -> Result<()> {
-        let path = match self.protocol {
-            Protocol::V1 => format!("/v1/models/{}", self.model),
-            Protocol::V2 => format!("/v2/models/{}/ready", self.model),
-        };
-        self.call(Method::GET, path, None, context).await.map(drop)
+        self.call(Method::GET, &self.routes.ready, None, context).await.map(drop)
     }
 
     /// Asks for scores.
@@ -124,11 +124,12 @@ impl Predictor {
     /// # Errors
     /// By class: refused, no room, unreachable, late, or an answer that is none.
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
-        let (path, body) = match self.protocol {
-            Protocol::V1 => (format!("/v1/models/{}:predict", self.model), self.rows.write_request(request)?),
-            Protocol::V2 => (format!("/v2/models/{}/infer", self.model), v2::write_request(request)?),
+        let body = match self.protocol {
+            Protocol::V1 => self.rows.write_request(request)?,
+            Protocol::V2 => v2::write_request(request)?,
         };
-        let answer = self.call(Method::POST, path, Some(body), context).await;
+        let mut outcome = Outcome { predictor: self, code: "abandoned" };
+        let answer = self.call(Method::POST, &self.routes.infer, Some(body), context).await;
         let answer = answer.and_then(|body| {
             let response = match self.protocol {
                 Protocol::V1 => self.rows.read_response(&body),
@@ -136,7 +137,7 @@ impl Predictor {
             };
             response.map_err(|error| self.invalid(error))
         });
-        self.metrics.upstream(&self.name, answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok"));
+        outcome.code = answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok");
         answer
     }
 
@@ -147,23 +148,28 @@ impl Predictor {
             .with_detail(detail)
     }
 
-    async fn call(&self, method: Method, path: String, body: Option<Vec<u8>>, context: &Context) -> Result<Vec<u8>> {
+    async fn call(&self, method: Method, url: &Url, body: Option<Vec<u8>>, context: &Context) -> Result<Vec<u8>> {
         let mut request = self
             .http
-            .request(method, format!("{}{path}", self.base))
+            .request(method, url.clone())
             .timeout(context.remaining())
             .header(REQUEST_ID.as_str(), context.request_id())
             .header(TRACEPARENT.as_str(), context.trace().child());
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let response = request.send().await.map_err(|error| self.transport_error(&error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(|error| self.transport_error(&error))?;
-        if status.is_success() {
-            return Ok(body.into());
+        let mut response = request.send().await.map_err(|error| self.transport_error(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(&error))? {
+            if body.len() + chunk.len() > MOST_BODY {
+                return Err(self.invalid(format!("its answer is larger than {MOST_BODY} bytes")));
+            }
+            body.extend_from_slice(&chunk);
         }
-        Err(self.status_error(status, &headers, &body))
+        if response.status().is_success() {
+            return Ok(body);
+        }
+        Err(self.status_error(response.status(), response.headers(), &body))
     }
 
     fn transport_error(&self, error: &reqwest::Error) -> Error {
@@ -195,6 +201,50 @@ impl Predictor {
             Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
             None => error,
         }
+    }
+}
+
+/// A predictor's three addresses, read once.
+#[derive(Clone)]
+struct Routes {
+    metadata: Url,
+    ready: Url,
+    infer: Url,
+}
+
+impl Routes {
+    /// Nothing where `base` is a URL that can't have paths.
+    fn new(base: &Url, model: &str, protocol: Protocol) -> Option<Self> {
+        let at = |segments: &[&str]| {
+            let mut url = base.clone();
+            url.path_segments_mut().ok()?.pop_if_empty().extend(segments);
+            Some(url)
+        };
+        let metadata = at(&["v2", "models", model])?;
+        Some(match protocol {
+            Protocol::V1 => Self {
+                metadata,
+                ready: at(&["v1", "models", model])?,
+                infer: at(&["v1", "models", &format!("{model}:predict")])?,
+            },
+            Protocol::V2 => Self {
+                metadata,
+                ready: at(&["v2", "models", model, "ready"])?,
+                infer: at(&["v2", "models", model, "infer"])?,
+            },
+        })
+    }
+}
+
+/// Counts a call when it ends, also when its caller's deadline ends it.
+struct Outcome<'a> {
+    predictor: &'a Predictor,
+    code: &'static str,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.predictor.metrics.upstream(&self.predictor.name, self.code);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::{Handler, deadline_exceeded},
+    json::plain,
     worker::panic_text,
 };
 
@@ -120,10 +121,18 @@ async fn read_body(handler: &Handler, headers: &HeaderMap, body: Body, context: 
     }
 }
 
+/// What is wrong with a body that is not `expected`.
+fn unreadable(error: &serde_json::Error, expected: &str) -> Error {
+    if error.is_data() {
+        return Error::malformed(format!("the body: expected {expected} ({})", plain(error)));
+    }
+    Error::malformed(format!("the body is no JSON: {error}"))
+}
+
 /// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.
 fn check_content_type(headers: &HeaderMap) -> Result<()> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let text = value.to_str().unwrap_or("unreadable").to_ascii_lowercase();
     let essence = text.split(';').next().unwrap_or_default().trim();
     let known = ["", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"];
     if known.contains(&essence) || essence.ends_with("+json") {

@@ -1,7 +1,7 @@
 //! The one middleware: ids and deadline on the way in, counts and a log line on the way out.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tracing::{Instrument, field::Empty};
+use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
 use super::is_failure;
@@ -19,6 +19,7 @@ use crate::{
     context::{Context, Trace},
     error::Error,
     handler::Handler,
+    metrics::InFlight,
 };
 
 /// The header that carries a request's id, in and out.
@@ -26,30 +27,67 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The W3C trace context.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What an inference is counted under. Routes that infer attach it to their answers; others are not counted.
-#[derive(Clone, Debug)]
-pub(super) struct Labels {
+/// The status that an inference is counted under whose caller left before the answer. No answer carries it.
+const ABANDONED: &str = "499";
+
+/// Which inference a request is, if it is one. A route that infers says so as it begins, so that what ends early (a refusal, a panic,
+/// a caller who leaves) is counted and logged with its model too. Other routes are not counted.
+#[derive(Clone, Default)]
+pub(super) struct Inference(Arc<OnceLock<Begun>>);
+
+struct Begun {
     protocol: &'static str,
     model: String,
+    _in_flight: InFlight,
 }
 
-impl Labels {
+impl Inference {
     /// A name that is not served counts as no name: strangers don't make time series.
-    pub(super) fn of(protocol: &'static str, handler: &Handler, model: &str) -> Self {
+    pub(super) fn begins(&self, protocol: &'static str, handler: &Handler, model: &str) {
         let model = if handler.repository.get(model, None).is_ok() { model } else { "" };
-        Self { protocol, model: model.to_owned() }
+        Span::current().record("model", model);
+        let begun = Begun { protocol, model: model.to_owned(), _in_flight: handler.metrics.begin() };
+        drop(self.0.set(begun));
+    }
+}
+
+/// One request, from its head to its answer, or to where its caller left.
+struct Observation {
+    handler: Arc<Handler>,
+    inference: Inference,
+    span: Span,
+    begun: Instant,
+    answered: bool,
+}
+
+impl Observation {
+    fn count(&self, status: &str) {
+        if let Some(inference) = self.inference.0.get() {
+            self.handler.metrics.answered(inference.protocol, &inference.model, status, self.begun.elapsed());
+        }
     }
 
-    pub(super) fn attach(self, response: &mut Response) {
-        response.extensions_mut().insert(self);
+    fn end(mut self, response: &Response) {
+        self.answered = true;
+        self.count(response.status().as_str());
+        self.span.in_scope(|| log(response, self.inference.0.get().is_some(), self.begun.elapsed()));
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.count(ABANDONED);
+            self.span.in_scope(|| tracing::info!(took_us = micros(self.begun.elapsed()), "the caller left"));
+        }
     }
 }
 
 pub(super) async fn observe(State(handler): State<Arc<Handler>>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let in_flight = handler.metrics.begin();
     let context = context(request.headers(), handler.limits.time);
-    let span = tracing::info_span!(
+    // At the level of errors, so that no filter that shows a request's line hides whose it is.
+    let span = tracing::error_span!(
         "request",
         request_id = context.request_id(),
         trace_id = context.trace().id(),
@@ -57,30 +95,31 @@ pub(super) async fn observe(State(handler): State<Arc<Handler>>, mut request: Re
         path = request.uri().path(),
         model = Empty,
     );
+    let inference = Inference::default();
     request.extensions_mut().insert(context.clone());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    drop(in_flight);
-    let took = begun.elapsed();
-    if let Some(labels) = response.extensions().get::<Labels>() {
-        span.record("model", &labels.model);
-        handler.metrics.answered(labels.protocol, &labels.model, response.status().as_str(), took);
-    }
-    span.in_scope(|| log(&response, took));
+    request.extensions_mut().insert(inference.clone());
+    let observation = Observation { handler, inference, span: span.clone(), begun, answered: false };
+    let mut response = next.run(request).instrument(span).await;
+    observation.end(&response);
     if let Ok(value) = HeaderValue::from_str(context.request_id()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }
 
-fn log(response: &Response, took: Duration) {
-    let (status, took_us) = (response.status().as_u16(), took.as_micros());
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn log(response: &Response, inference: bool, took: Duration) {
+    let (status, took_us) = (response.status().as_u16(), micros(took));
     let error = response.extensions().get::<Arc<Error>>();
     match error {
         Some(error) if response.status().is_server_error() => {
             tracing::error!(status, took_us, code = error.kind().row().code, %error, "failed");
         }
         Some(error) => tracing::warn!(status, took_us, code = error.kind().row().code, %error, "refused"),
-        None if response.extensions().get::<Labels>().is_some() => tracing::info!(status, took_us, "answered"),
+        None if inference => tracing::info!(status, took_us, "answered"),
         None if is_failure(response.status()) => tracing::warn!(status, took_us, "refused"),
         None => tracing::debug!(status, took_us, "answered"),
     }

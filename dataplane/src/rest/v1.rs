@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
-use futures_util::future::try_join_all;
-use serde::Deserialize;
+use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{json, value::RawValue};
 
-use super::{Path, json, json_bytes, observe::Labels, path, read_body};
+use super::{Path, json, json_bytes, observe::Inference, path, read_body};
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::Handler,
-    json::plain,
+    json::{List, Members, Raw, read_raw, read_slice},
     v1::Predictions,
 };
+
+/// How many of one request's instances are under way at a time: one caller must not fill the queue that all share.
+const FAN_OUT: usize = 16;
 
 pub(super) async fn list(State(handler): State<Arc<Handler>>) -> Response {
     json(&json!({"models": handler.repository.names().collect::<Vec<_>>()}))
@@ -28,7 +24,7 @@ pub(super) async fn list(State(handler): State<Arc<Handler>>) -> Response {
 
 pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<String>) -> Result<Response> {
     let name = path(target)?;
-    handler.ready_model(&name, None)?;
+    handler.check_model_ready(&name, None)?;
     Ok(json(&json!({"name": name, "ready": true})))
 }
 
@@ -36,6 +32,7 @@ pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<Stri
 pub(super) async fn act(
     State(handler): State<Arc<Handler>>,
     Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     target: Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -44,10 +41,8 @@ pub(super) async fn act(
     let (name, verb) = target.rsplit_once(':').unwrap_or((&target, ""));
     match verb {
         "predict" => {
-            let mut response =
-                predict(&handler, &context, name, &headers, body).await.unwrap_or_else(Error::into_response);
-            Labels::of("v1", &handler, name).attach(&mut response);
-            Ok(response)
+            inference.begins("v1", &handler, name);
+            predict(&handler, &context, name, &headers, body).await
         }
         "explain" => {
             handler.repository.get(name, None)?;
@@ -70,44 +65,31 @@ async fn predict(
 ) -> Result<Response> {
     let model = handler.ready_model(name, None)?;
     let body = read_body(handler, headers, body, context).await?;
-    let instances = read_instances(&body)?;
-    if instances.len() > handler.limits.instances {
-        let (limit, got) = (handler.limits.instances, instances.len());
-        return Err(Error::invalid(format!("field `instances`: expected at most {limit}, got {got}")));
-    }
+    let instances = read_instances(&body, handler.limits.instances)?;
     let requests = model.v1().decode(&instances)?;
     let answers = requests.into_iter().map(|request| handler.infer(model.as_ref(), request, context));
-    let responses = try_join_all(answers).await?;
+    let responses: Vec<_> = stream::iter(answers).buffered(FAN_OUT).try_collect().await?;
     let mut predictions = Predictions::default();
     model.v1().encode(&responses, &mut predictions)?;
     Ok(json_bytes(predictions.finish(instances.len())?))
 }
 
 /// The instances of a V1 body, under `instances` or, as KServe also takes it, `inputs`.
-fn read_instances(body: &[u8]) -> Result<Vec<&RawValue>> {
-    #[derive(Deserialize)]
-    struct Request<'a> {
-        #[serde(borrow)]
-        instances: Option<&'a RawValue>,
-        #[serde(borrow)]
-        inputs: Option<&'a RawValue>,
-    }
-    let body: &RawValue =
-        serde_json::from_slice(body).map_err(|error| Error::malformed(format!("the body is no JSON: {error}")))?;
-    if !body.get().starts_with('{') {
-        return Err(Error::malformed("the body: expected an object with a list of `instances`"));
-    }
-    let request: Request<'_> =
-        serde_json::from_str(body.get()).map_err(|error| Error::malformed(format!("the body: {}", plain(&error))))?;
-    let (field, list) = match (request.inputs, request.instances) {
+fn read_instances(body: &[u8], limit: usize) -> Result<Vec<&RawValue>> {
+    let [inputs, instances] = read_slice(body, Members(["inputs", "instances"]))
+        .map_err(|error| super::unreadable(&error, "an object with a list of `instances`"))?;
+    let (field, list) = match (inputs, instances) {
         (Some(inputs), _) => ("inputs", inputs),
         (None, Some(instances)) => ("instances", instances),
         (None, None) => return Err(Error::invalid("field `instances`: missing (expected a list)")),
     };
-    let instances: Vec<&RawValue> =
-        serde_json::from_str(list.get()).map_err(|_| Error::invalid(format!("Expected \"{field}\" to be a list")))?;
-    if instances.is_empty() {
-        return Err(Error::invalid(format!("field `{field}`: expected at least one instance")));
+    let (instances, count) = read_raw(list, List { item: Raw, most: limit })
+        .map_err(|_| Error::invalid(format!("Expected \"{field}\" to be a list")))?;
+    match count {
+        0 => Err(Error::invalid(format!("field `{field}`: expected at least one instance"))),
+        count if count > limit => {
+            Err(Error::invalid(format!("field `{field}`: expected at most {limit} instances, got {count}")))
+        }
+        _ => Ok(instances),
     }
-    Ok(instances)
 }

@@ -1,25 +1,19 @@
 //! V2 (Open Inference Protocol): server and model metadata, readiness, infer.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{json, value::RawValue};
 
-use super::{Path, json, observe::Labels, path, read_body};
+use super::{Path, json, observe::Inference, path, read_body};
 use crate::{
     context::Context,
     error::{Error, Result},
     handler::Handler,
     infer::{InferRequest, InferResponse, Parameters},
-    json::{TensorJson, plain, read_data},
-    tensor::{Datatype, Tensor},
+    json::{List, Members, MembersAndList, Stopped, TensorJson, plain, read_data, read_raw, read_slice, shown},
+    tensor::{Datatype, MAX_RANK, Tensor},
 };
 
 /// `{model}` or `{model}/versions/{version}`.
@@ -44,21 +38,21 @@ pub(super) async fn metadata(State(handler): State<Arc<Handler>>, target: Path<T
 
 pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<Target>) -> Result<Response> {
     let target = path(target)?;
-    handler.ready_model(&target.model, target.version.as_deref())?;
+    handler.check_model_ready(&target.model, target.version.as_deref())?;
     Ok(json(&json!({"name": target.model, "ready": true})))
 }
 
 pub(super) async fn infer(
     State(handler): State<Arc<Handler>>,
     Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     target: Path<Target>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     let target = path(target)?;
-    let mut response = answer(&handler, &context, &target, &headers, body).await.unwrap_or_else(Error::into_response);
-    Labels::of("v2", &handler, &target.model).attach(&mut response);
-    Ok(response)
+    inference.begins("v2", &handler, &target.model);
+    answer(&handler, &context, &target, &headers, body).await
 }
 
 async fn answer(
@@ -80,83 +74,90 @@ async fn answer(
 /// # Errors
 /// It is no JSON, or a field is not what the protocol says; the text names the field.
 pub(crate) fn read_request(body: &[u8]) -> Result<InferRequest> {
-    #[derive(Deserialize)]
-    struct Request<'a> {
-        #[serde(borrow)]
-        id: Option<&'a RawValue>,
-        #[serde(borrow)]
-        parameters: Option<&'a RawValue>,
-        #[serde(borrow)]
-        inputs: Option<&'a RawValue>,
-        #[serde(borrow)]
-        outputs: Option<&'a RawValue>,
-    }
-    let request: Request<'_> = serde_json::from_slice(body)
-        .map_err(|error| Error::malformed(format!("the body is no V2 request: {error}")))?;
-    let inputs: Vec<&RawValue> = required(request.inputs, "inputs", "a list of tensors")?;
+    let stopped = Cell::new(Stopped::OutsideList);
+    let members = Members(["id", "parameters", "outputs", "inputs"]);
+    let ([id, parameters, outputs, _], inputs) =
+        read_slice(body, MembersAndList { members, items: TENSOR, stopped: &stopped })
+            .map_err(|error| unreadable(&error, stopped.get()))?;
+    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
     if inputs.is_empty() {
         return Err(Error::invalid("field `inputs`: expected at least one tensor"));
     }
-    let inputs = inputs.iter().enumerate();
+    let tensors = inputs.into_iter().enumerate();
     Ok(InferRequest {
-        id: optional(request.id, "id", "a string")?,
-        parameters: optional::<Parameters>(request.parameters, "parameters", "an object")?.unwrap_or_default(),
-        inputs: inputs
-            .map(|(number, input)| read_tensor(&format!("inputs[{number}]"), input))
+        id: optional(id, "id", "a string")?,
+        parameters: optional::<Parameters>(parameters, "parameters", "an object")?.unwrap_or_default(),
+        inputs: tensors
+            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor))
             .collect::<Result<_>>()?,
-        outputs: read_outputs(request.outputs)?,
+        outputs: read_outputs(outputs)?,
     })
 }
 
-fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Output {
-        name: String,
+/// What is wrong with a body whose reading stopped there.
+fn unreadable(error: &serde_json::Error, stopped: Stopped) -> Error {
+    match stopped {
+        Stopped::AtList if error.is_data() => {
+            Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
+        }
+        Stopped::AtItem(number) if error.is_data() => no_tensor(&format!("inputs[{number}]"), error),
+        _ => super::unreadable(error, "a V2 request: an object with `inputs`"),
     }
-    let outputs: Vec<Output> = optional(outputs, "outputs", "a list of objects with a `name`")?.unwrap_or_default();
-    Ok(outputs.into_iter().map(|output| output.name).collect())
 }
+
+fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
+    let expected = "a tensor: an object with name, shape, datatype and data";
+    Error::invalid(format!("field `{place}`: expected {expected} ({})", plain(error)))
+}
+
+fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<String>> {
+    let Some(outputs) = outputs else { return Ok(Vec::new()) };
+    let (outputs, _) = read_raw(outputs, List { item: Members(["name"]), most: usize::MAX }).map_err(|error| {
+        Error::invalid(format!("field `outputs`: expected a list of objects with a `name` ({})", plain(&error)))
+    })?;
+    let names = outputs.into_iter().enumerate();
+    names.map(|(number, [name])| required(name, &format!("outputs[{number}].name"), "a string")).collect()
+}
+
+/// What a tensor's object holds.
+const TENSOR: Members<'_, 4> = Members(["name", "shape", "datatype", "data"]);
 
 /// Reads one tensor; `place` is where it stands in the body.
 pub(crate) fn read_tensor(place: &str, tensor: &RawValue) -> Result<Tensor> {
-    #[derive(Deserialize)]
-    struct Input<'a> {
-        #[serde(borrow)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow)]
-        shape: Option<&'a RawValue>,
-        #[serde(borrow)]
-        datatype: Option<&'a RawValue>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
+    let members = read_raw(tensor, TENSOR).map_err(|error| no_tensor(place, &error))?;
+    read_members(place, members)
+}
+
+fn read_members(place: &str, [name, shape, datatype, data]: [Option<&RawValue>; 4]) -> Result<Tensor> {
+    let name: String = required(name, &format!("{place}.name"), "a string")?;
+    let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
+    let shape: Vec<usize> = required(shape, &at("shape"), "a list of whole numbers from 0")?;
+    if shape.len() > MAX_RANK {
+        let (field, got) = (at("shape"), shape.len());
+        return Err(Error::invalid(format!("field `{field}`: expected at most {MAX_RANK} dimensions, got {got}")));
     }
-    let input: Input<'_> = parse(tensor, place, "a tensor: an object with name, shape, datatype and data")?;
-    let name: String = required(input.name, &format!("{place}.name"), "a string")?;
-    let place = format!("{place} `{name}`");
-    let shape: Vec<usize> = required(input.shape, &format!("{place}.shape"), "a list of whole numbers from 0")?;
-    let datatype: String = required(input.datatype, &format!("{place}.datatype"), "a string")?;
-    let datatype = Datatype::from_name(&datatype)
-        .ok_or_else(|| Error::invalid(format!("field `{place}.datatype`: unknown datatype `{datatype}`")))?;
-    let data: &RawValue = required(input.data, &format!("{place}.data"), "a list of elements")?;
-    let data = read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{place}.data`")))?;
+    let datatype: String = required(datatype, &at("datatype"), "a string")?;
+    let datatype = Datatype::from_name(&datatype).ok_or_else(|| {
+        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype)))
+    })?;
+    let data = data.ok_or_else(|| missing(&at("data"), "a list of elements"))?;
+    let data = read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{}`", at("data"))))?;
     Tensor::new(name, shape, data)
 }
 
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &str, expected: &str) -> Result<T> {
+fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<Option<T>> {
+    let Some(raw) = raw else { return Ok(None) };
     serde_json::from_str(raw.get())
+        .map(Some)
         .map_err(|error| Error::invalid(format!("field `{field}`: expected {expected} ({})", plain(&error))))
 }
 
-fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<Option<T>> {
-    match raw {
-        Some(raw) if raw.get() != "null" => parse(raw, field, expected).map(Some),
-        _ => Ok(None),
-    }
+fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<T> {
+    optional(raw, field, expected)?.ok_or_else(|| missing(field, expected))
 }
 
-fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<T> {
-    optional(raw, field, expected)?
-        .ok_or_else(|| Error::invalid(format!("field `{field}`: missing (expected {expected})")))
+fn missing(field: &str, expected: &str) -> Error {
+    Error::invalid(format!("field `{field}`: missing (expected {expected})"))
 }
 
 /// An answer as V2 writes it. An absent id stays absent.

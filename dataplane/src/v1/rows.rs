@@ -10,9 +10,9 @@ use super::{Predictions, V1Codec};
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
-    json::{DataJson, ElementJson, read_data},
+    json::{Cursor, DataJson, ElementJson, Members, plain, push, read_raw, shown},
     model::TensorMetadata,
-    tensor::{BytesData, Data, Tensor},
+    tensor::{BytesData, Data, Datatype, Tensor},
 };
 
 /// Rows and ids under keys of one's own. Serves a model ([`V1Codec`]) and calls one (`write_request`, `read_response`).
@@ -26,53 +26,80 @@ pub struct RowsCodec {
     pub id_input: String,
     /// The output tensor that carries the ids.
     pub id_output: String,
-    /// The output tensor of scores, and its key in predictions.
+    /// Key of the scores in predictions.
     pub scores: String,
+    /// The output tensor that carries the scores.
+    pub score_output: String,
     /// The columns of a row, in order.
     pub columns: Vec<TensorMetadata>,
 }
 
 impl RowsCodec {
     fn read_instance(&self, instance: &RawValue) -> Result<InferRequest> {
-        let object: serde_json::Map<String, Value> = serde_json::from_str(instance.get())
-            .map_err(|_| Error::invalid(format!("expected an object with `{}` and `{}`", self.rows, self.ids)))?;
-        let field = |key: &str| {
-            let list = object.get(key).ok_or_else(|| Error::invalid(format!("field `{key}`: missing")))?;
-            list.as_array().ok_or_else(|| Error::invalid(format!("field `{key}`: expected a list")))
+        let members = read_raw(instance, Members([&self.rows, &self.ids])).map_err(|error| {
+            Error::invalid(format!("expected an object with `{}` and `{}` ({})", self.rows, self.ids, plain(&error)))
+        })?;
+        let field = |key: &str, member: Option<_>| {
+            let member = member.ok_or_else(|| Error::invalid(format!("field `{key}`: missing")))?;
+            let mut cursor = Cursor::new(member);
+            if cursor.enter() { Ok(cursor) } else { Err(Error::invalid(format!("field `{key}`: expected a list"))) }
         };
-        let (rows, ids) = (field(&self.rows)?, field(&self.ids)?);
-        if rows.len() != ids.len() {
-            let (rows_key, ids_key) = (&self.rows, &self.ids);
+        let [rows, ids] = members;
+        let (rows, ids) = (field(&self.rows, rows)?, field(&self.ids, ids)?);
+        let (count, columns) = self.read_rows(rows)?;
+        let ids = self.read_ids(ids)?;
+        if ids.len() != count {
+            let (rows, ids, got) = (&self.rows, &self.ids, ids.len());
             return Err(Error::invalid(format!(
-                "field `{ids_key}`: expected {} ids, one for each of `{rows_key}`, got {}",
-                rows.len(),
-                ids.len()
+                "field `{ids}`: expected {count} ids, one for each of `{rows}`, got {got}"
             )));
         }
-        let mut inputs = Vec::with_capacity(self.columns.len() + 1);
-        for (position, column) in self.columns.iter().enumerate() {
-            inputs.push(self.read_column(position, column, rows)?);
-        }
-        let ids: Option<BytesData> =
-            ids.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(BytesData::from_iter);
-        let ids = ids.ok_or_else(|| Error::invalid(format!("field `{}`: expected strings", self.ids)))?;
-        inputs.push(Tensor::column(&self.id_input, ids));
-        Ok(InferRequest::of(inputs))
+        let columns = self.columns.iter().zip(columns).map(|(column, data)| Tensor::column(&column.name, data));
+        Ok(InferRequest::of(columns.chain([Tensor::column(&self.id_input, ids)]).collect()))
     }
 
-    fn read_column(&self, position: usize, column: &TensorMetadata, rows: &[Value]) -> Result<Tensor> {
-        let mut values = Vec::with_capacity(rows.len());
-        for (number, row) in rows.iter().enumerate() {
+    /// How many rows there are, and their columns.
+    fn read_rows(&self, mut cursor: Cursor<'_>) -> Result<(usize, Vec<Data>)> {
+        let mut columns: Vec<_> = self.columns.iter().map(|column| Data::zeros(column.datatype, 0)).collect();
+        let mut row = 0;
+        while cursor.next() {
             let wanted = self.columns.len();
-            let value = row.as_array().filter(|row| row.len() == wanted).map(|row| &row[position]);
-            values.push(value.ok_or_else(|| {
-                Error::invalid(format!("field `{}[{number}]`: expected a list of {wanted} values", self.rows))
-            })?);
+            let width = || Error::invalid(format!("field `{}[{row}]`: expected a list of {wanted} values", self.rows));
+            if !cursor.enter() {
+                return Err(width());
+            }
+            let mut cells = columns.iter_mut().zip(&self.columns).enumerate();
+            while cursor.next() {
+                let (position, (data, column)) = cells.next().ok_or_else(width)?;
+                let token = cursor.scalar();
+                if !push(data, token) {
+                    return Err(Error::invalid(format!(
+                        "field `{}[{row}][{position}]` (`{}`): expected {}, got {}",
+                        self.rows,
+                        column.name,
+                        column.datatype.name(),
+                        shown(token)
+                    )));
+                }
+            }
+            if cells.next().is_some() {
+                return Err(width());
+            }
+            row += 1;
         }
-        let place = || format!("field `{}`, column {position} (`{}`)", self.rows, column.name);
-        let json = serde_json::value::to_raw_value(&values).map_err(Error::internal)?;
-        let data = read_data(column.datatype, &[rows.len()], &json).map_err(|error| error.at(place()))?;
-        Ok(Tensor::column(&column.name, data))
+        Ok((row, columns))
+    }
+
+    fn read_ids(&self, mut cursor: Cursor<'_>) -> Result<Data> {
+        let mut ids = Data::zeros(Datatype::Bytes, 0);
+        while cursor.next() {
+            let token = cursor.scalar();
+            if !push(&mut ids, token) {
+                let (key, row) = (&self.ids, ids.len());
+                return Err(Error::invalid(format!("field `{key}[{row}]`: expected a string, got {}", shown(token))));
+            }
+        }
+        Ok(ids)
     }
 
     /// The body that asks a V1 server for the scores of `request`'s rows.
@@ -86,9 +113,23 @@ impl RowsCodec {
             .map(|column| request.required(&column.name).map(Tensor::data))
             .collect::<Result<_>>()?;
         let ids = request.required(&self.id_input)?.data();
+        if let Some(column) = columns.iter().position(|column| column.len() != ids.len()) {
+            let (name, got, wanted) = (&self.columns[column].name, columns[column].len(), ids.len());
+            return Err(Error::internal(format!("column `{name}` has {got} rows, and there are {wanted} ids")));
+        }
         let rows = Rows { columns: &columns, count: ids.len() };
-        let instance = Object(vec![(&self.rows, raw(&rows)?), (&self.ids, raw(&DataJson(ids))?)]);
-        serde_json::to_vec(&Object(vec![("instances", raw(&[instance])?)])).map_err(Error::internal)
+        let mut body = Vec::with_capacity(32 * ids.len() * (columns.len() + 1) / 2 + 64);
+        // By hand, for the keys are the model's to name; a serializer would want each part as a value of its own first.
+        body.extend_from_slice(br#"{"instances":[{"#);
+        write(&mut body, &self.rows)?;
+        body.push(b':');
+        write(&mut body, &rows)?;
+        body.push(b',');
+        write(&mut body, &self.ids)?;
+        body.push(b':');
+        write(&mut body, &DataJson(ids))?;
+        body.extend_from_slice(b"}]}");
+        Ok(body)
     }
 
     /// The scores, and the ids where the server gives them, of a V1 server's answer to one instance.
@@ -109,7 +150,7 @@ impl RowsCodec {
             .and_then(Value::as_array)
             .and_then(|scores| scores.iter().map(|score| score.as_f64().map(narrow)).collect());
         let scores = scores.ok_or_else(|| format!("no list of numbers under `{}`", self.scores))?;
-        let mut outputs = vec![Tensor::vector(&self.scores, scores)];
+        let mut outputs = vec![Tensor::vector(&self.score_output, scores)];
         if let Some(ids) = prediction.get(&self.ids) {
             let ids: Option<BytesData> = ids
                 .as_array()
@@ -142,6 +183,10 @@ impl Serialize for Object<'_> {
     }
 }
 
+fn write(body: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Result<()> {
+    serde_json::to_writer(body, value).map_err(Error::internal)
+}
+
 /// Columns, written row by row.
 struct Rows<'a> {
     columns: &'a [&'a Data],
@@ -150,8 +195,19 @@ struct Rows<'a> {
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let cells = |row| self.columns.iter().map(move |column| ElementJson(column, row)).collect::<Vec<_>>();
-        serializer.collect_seq((0..self.count).map(cells))
+        serializer.collect_seq((0..self.count).map(|row| Row { columns: self.columns, row }))
+    }
+}
+
+/// One row of them.
+struct Row<'a> {
+    columns: &'a [&'a Data],
+    row: usize,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.columns.iter().map(|column| ElementJson(column, self.row)))
     }
 }
 
@@ -169,7 +225,8 @@ impl V1Codec for RowsCodec {
                 let tensor = response.output(name).ok_or_else(|| Error::internal(format!("no output `{name}`")))?;
                 raw(&DataJson(tensor.data()))
             };
-            let prediction = Object(vec![(&self.scores, output(&self.scores)?), (&self.ids, output(&self.id_output)?)]);
+            let prediction =
+                Object(vec![(&self.scores, output(&self.score_output)?), (&self.ids, output(&self.id_output)?)]);
             predictions.push(&prediction)?;
         }
         Ok(())

@@ -1,0 +1,120 @@
+//! Article columns, mapped. A row number is an article's key in the vector index.
+
+use std::collections::HashMap;
+
+use arrow_array::{Array, DictionaryArray, Float32Array, StringArray, cast::AsArray, types::Int32Type};
+
+use crate::{
+    bundle::{Bundle, BundleError},
+    mapped::Table,
+};
+
+/// The article table's file.
+pub const ARTICLES: &str = "retrieval/articles.arrow";
+
+/// What is known of every article.
+pub struct Articles {
+    ids: StringArray,
+    prod_names: StringArray,
+    detail_descs: StringArray,
+    attributes: Vec<Attribute>,
+    embeddings: Float32Array,
+    embedding_size: usize,
+    rows: HashMap<Box<str>, u32>,
+}
+
+/// A dictionary-encoded column: a request's feature strings are references into its few values.
+struct Attribute {
+    name: String,
+    column: DictionaryArray<Int32Type>,
+}
+
+impl Articles {
+    /// Maps the table. `attributes` are the columns that the ranker's features need.
+    ///
+    /// # Errors
+    /// The file is not the manifest's, or lacks a column.
+    pub fn open(bundle: &Bundle, attributes: &[&str]) -> Result<Self, BundleError> {
+        let table = Table::map(bundle, ARTICLES)?;
+        let manifest = bundle.manifest();
+        let (rows, wanted) = (table.rows(), manifest.counts.articles);
+        if rows != wanted || rows == 0 {
+            return Err(bundle.invalid(ARTICLES, format!("{rows} articles, the manifest says {wanted}")));
+        }
+        let ids = table.strings("article_id")?;
+        let mut by_id = HashMap::with_capacity(rows);
+        for (row, id) in (0_u32..).zip(ids.iter().flatten()) {
+            if by_id.insert(Box::from(id), row).is_some() {
+                return Err(table.invalid("article_id", format!("{id} stands twice")));
+            }
+        }
+        let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
+        let embedding_size = manifest.retrieval.embedding_size;
+        Ok(Self {
+            ids,
+            prod_names: table.strings("prod_name")?,
+            detail_descs: table.strings("detail_desc")?,
+            attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
+            embeddings: table.vectors("embedding", embedding_size)?,
+            embedding_size,
+            rows: by_id,
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Never true: a bundle without articles is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row of this id.
+    #[must_use]
+    pub fn row(&self, article_id: &str) -> Option<u32> {
+        self.rows.get(article_id).copied()
+    }
+
+    /// The id of a row.
+    #[must_use]
+    pub fn id(&self, row: u32) -> &str {
+        self.ids.value(row as usize)
+    }
+
+    /// The product's name.
+    #[must_use]
+    pub fn prod_name(&self, row: u32) -> &str {
+        self.prod_names.value(row as usize)
+    }
+
+    /// The description.
+    #[must_use]
+    pub fn detail_desc(&self, row: u32) -> &str {
+        self.detail_descs.value(row as usize)
+    }
+
+    /// An attribute's value by row, for one of the attributes that [`Articles::open`] was given.
+    #[must_use]
+    pub fn attribute<'a>(&'a self, name: &str) -> Option<impl Fn(u32) -> &'a str + use<'a>> {
+        let attribute = self.attributes.iter().find(|attribute| attribute.name == name)?;
+        let (keys, values) = (attribute.column.keys(), attribute.column.values().as_string::<i32>());
+        Some(move |row: u32| values.value(usize::try_from(keys.value(row as usize)).unwrap_or_default()))
+    }
+
+    /// All embeddings, row after row.
+    #[must_use]
+    pub fn embeddings(&self) -> &[f32] {
+        self.embeddings.values()
+    }
+
+    /// An article's embedding.
+    #[must_use]
+    pub fn embedding(&self, row: u32) -> &[f32] {
+        let start = row as usize * self.embedding_size;
+        &self.embeddings.values()[start..start + self.embedding_size]
+    }
+}

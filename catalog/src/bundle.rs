@@ -1,0 +1,249 @@
+//! A bundle: the directory that training made, and its manifest. See `docs/bundle.md` for the format.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The manifest's schema version that this reader knows.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// The file that says what a bundle is.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The ranker's graph.
+pub const RANKER: &str = "ranker/model.onnx";
+
+/// The query tower's graph.
+pub const QUERY_TOWER: &str = "retrieval/query_tower.onnx";
+
+/// Why a bundle can't be served. Each text is one line that names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// A file is not there or can't be read.
+    #[error("bundle {}: {file}: {source}", dir.display())]
+    Io {
+        /// The bundle.
+        dir: PathBuf,
+        /// The file in it.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what the manifest or the format says.
+    #[error("bundle {}: {file}: {reason}", dir.display())]
+    Invalid {
+        /// The bundle.
+        dir: PathBuf,
+        /// The file in it.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What a bundle says of itself. Fields that this reader does not use are not read.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Manifest {
+    /// Identifies the content: what servers report as the model version.
+    pub version: String,
+    /// How many of what.
+    pub counts: Counts,
+    /// About customers.
+    pub customers: CustomersInfo,
+    /// About retrieval.
+    pub retrieval: RetrievalInfo,
+    /// About ranking.
+    pub ranking: RankingInfo,
+    /// Size and checksum of each file.
+    pub files: BTreeMap<String, FileInfo>,
+}
+
+/// How many of what.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Counts {
+    /// Rows of the article table and of the index.
+    pub articles: usize,
+    /// Customers with a vector of their own.
+    pub customers: usize,
+}
+
+/// About customers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CustomersInfo {
+    /// The training median, in years, where an age is unknown.
+    pub default_age: f32,
+}
+
+/// About retrieval.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RetrievalInfo {
+    /// Length of query and article vectors.
+    pub embedding_size: usize,
+    /// The query tower's inputs and output.
+    pub query_tower: QueryTowerInfo,
+    /// How the index searches.
+    pub index: IndexInfo,
+}
+
+/// The query tower's inputs and output.
+#[derive(Clone, Debug, Deserialize)]
+pub struct QueryTowerInfo {
+    /// By name.
+    pub inputs: Vec<Feature>,
+    /// The output that is the query vector.
+    pub output: String,
+}
+
+/// How the index searches.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IndexInfo {
+    /// `ip`: inner product.
+    pub metric: String,
+    /// Candidates that a search looks at; more finds more of the exact neighbours.
+    pub expansion_search: usize,
+}
+
+/// About ranking.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RankingInfo {
+    /// The ranker's features, in the order of its schema.
+    pub features: Vec<Feature>,
+    /// The ranker's output that is the score.
+    pub output: String,
+}
+
+/// A named input of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// Its datatype, as the Open Inference Protocol names it.
+    pub datatype: String,
+}
+
+/// Size and checksum of a file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FileInfo {
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// A bundle whose manifest has been read. Its files are checked when they are asked for, so that a server checks what it uses.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+impl Bundle {
+    /// Reads the manifest.
+    ///
+    /// # Errors
+    /// There is none, it can't be read, or it has another schema version.
+    pub fn open(dir: &Path) -> Result<Self, BundleError> {
+        let text = fs::read(dir.join(MANIFEST)).map_err(|source| io_error(dir, MANIFEST, source))?;
+        let manifest = parse(&text).map_err(|reason| invalid(dir, MANIFEST, reason))?;
+        Ok(Self { dir: dir.to_owned(), manifest })
+    }
+
+    /// What the bundle says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The content of a file, checked.
+    ///
+    /// # Errors
+    /// It is not in the manifest, can't be read, or is not the file that the manifest means.
+    pub fn read(&self, file: &str) -> Result<Vec<u8>, BundleError> {
+        let info = self.info(file)?;
+        let content = fs::read(self.dir.join(file)).map_err(|source| io_error(&self.dir, file, source))?;
+        self.compare(file, info, content.len() as u64, &Sha256::digest(&content))?;
+        Ok(content)
+    }
+
+    /// The path of a file, checked: for those who map it.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub fn verified_path(&self, file: &str) -> Result<PathBuf, BundleError> {
+        let info = self.info(file)?;
+        let path = self.dir.join(file);
+        let (bytes, digest) = hash(&path).map_err(|source| io_error(&self.dir, file, source))?;
+        self.compare(file, info, bytes, &digest)?;
+        Ok(path)
+    }
+
+    /// A file that is not what it must be.
+    #[must_use]
+    pub fn invalid(&self, file: &str, reason: impl std::fmt::Display) -> BundleError {
+        invalid(&self.dir, file, reason.to_string())
+    }
+
+    fn info(&self, file: &str) -> Result<&FileInfo, BundleError> {
+        self.manifest.files.get(file).ok_or_else(|| self.invalid(MANIFEST, format!("`files` does not list {file}")))
+    }
+
+    fn compare(&self, file: &str, info: &FileInfo, bytes: u64, digest: &[u8]) -> Result<(), BundleError> {
+        if bytes != info.bytes {
+            return Err(self.invalid(file, format!("{bytes} bytes, the manifest says {}", info.bytes)));
+        }
+        if !hex(digest).eq_ignore_ascii_case(&info.sha256) {
+            return Err(self.invalid(file, "its SHA-256 is not the manifest's: the file was changed or damaged"));
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Manifest, String> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u64,
+    }
+    // The version first: another version may well have other fields.
+    let Version { schema_version } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if schema_version != SCHEMA_VERSION {
+        return Err(format!("schema version {schema_version}, this server reads {SCHEMA_VERSION}"));
+    }
+    serde_json::from_slice(text).map_err(|error| error.to_string())
+}
+
+/// Size and SHA-256, read in pieces: mapping it here would count the whole file as memory in use.
+fn hash(path: &Path) -> io::Result<(u64, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 18], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((bytes, hasher.finalize().to_vec())),
+            count => {
+                hasher.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn io_error(dir: &Path, file: &str, source: io::Error) -> BundleError {
+    BundleError::Io { dir: dir.to_owned(), file: file.to_owned(), source }
+}
+
+fn invalid(dir: &Path, file: &str, reason: String) -> BundleError {
+    BundleError::Invalid { dir: dir.to_owned(), file: file.to_owned(), reason }
+}

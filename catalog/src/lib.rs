@@ -1,0 +1,20 @@
+//! What is known of articles and customers.
+//!
+//! [`bundle`] reads what training made: a directory that never changes, checked against its manifest. Over its mapped files stand
+//! [`articles`], [`customers`] (their vectors) and the vector [`index`]. [`store`] holds what does change: customers, what they
+//! bought and did.
+
+pub mod bundle;
+
+#[cfg(feature = "retrieval")]
+pub mod articles;
+#[cfg(feature = "retrieval")]
+pub mod customers;
+#[cfg(feature = "retrieval")]
+pub mod index;
+#[cfg(feature = "retrieval")]
+mod mapped;
+#[cfg(feature = "store")]
+pub mod store;
+
+pub use bundle::{Bundle, BundleError};

@@ -1,0 +1,234 @@
+//! Finding the members of objects and the items of lists, as they stand in the text.
+
+use std::{cell::Cell, fmt};
+
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// Reads one JSON text as `seed` says, to its end.
+pub(crate) fn read_slice<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S) -> serde_json::Result<S::Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = seed.deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
+}
+
+/// Reads an excerpt as `seed` says.
+pub(crate) fn read_raw<'de, S: DeserializeSeed<'de>>(raw: &'de RawValue, seed: S) -> serde_json::Result<S::Value> {
+    seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
+}
+
+/// A parser's message without its line and column, which are those of an excerpt and would mislead.
+pub(crate) fn plain(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" at line ") {
+        text.truncate(end);
+    }
+    text
+}
+
+/// The members of an object that have these names; `null` is as good as absent, and any other member is passed over.
+///
+/// Not a derived struct: those read an array as well, as if it were the members in order.
+#[derive(Clone, Copy)]
+pub(crate) struct Members<'n, const N: usize>(pub(crate) [&'n str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Members<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = [None; N];
+        self.read(&mut map, |position, map| {
+            members[position] = map.next_value()?;
+            Ok(())
+        })?;
+        Ok(members)
+    }
+}
+
+impl<const N: usize> Members<'_, N> {
+    /// Calls `value` for each of the members, once.
+    fn read<'de, A: MapAccess<'de>>(
+        self,
+        map: &mut A,
+        mut value: impl FnMut(usize, &mut A) -> Result<(), A::Error>,
+    ) -> Result<(), A::Error> {
+        let mut seen = [false; N];
+        while let Some(position) = map.next_key_seed(Key(&self.0))? {
+            let Some(position) = position else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if std::mem::replace(&mut seen[position], true) {
+                return Err(de::Error::custom(format!("`{}` is given twice", self.0[position])));
+            }
+            value(position, map)?;
+        }
+        Ok(())
+    }
+}
+
+/// [`Members`], the last of which is a list of objects with members of their own: a body of tensors is gone over once, not thrice.
+pub(crate) struct MembersAndList<'n, const N: usize, const M: usize> {
+    pub(crate) members: Members<'n, N>,
+    pub(crate) items: Members<'n, M>,
+    /// Where reading stopped, if it failed inside the list.
+    pub(crate) stopped: &'n Cell<Stopped>,
+}
+
+/// How far reading came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    OutsideList,
+    AtList,
+    AtItem(usize),
+}
+
+type ListOf<'de, const M: usize> = Option<Vec<[Option<&'de RawValue>; M]>>;
+
+impl<'de, const N: usize, const M: usize> DeserializeSeed<'de> for MembersAndList<'_, N, M> {
+    type Value = ([Option<&'de RawValue>; N], ListOf<'de, M>);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize, const M: usize> Visitor<'de> for MembersAndList<'_, N, M> {
+    type Value = ([Option<&'de RawValue>; N], ListOf<'de, M>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut members, mut list) = ([None; N], None);
+        self.members.read(&mut map, |position, map| {
+            if position + 1 < N {
+                members[position] = map.next_value()?;
+                return Ok(());
+            }
+            self.stopped.set(Stopped::AtList);
+            list = map.next_value_seed(ItemsOf { items: self.items, stopped: self.stopped })?;
+            self.stopped.set(Stopped::OutsideList);
+            Ok(())
+        })?;
+        Ok((members, list))
+    }
+}
+
+struct ItemsOf<'n, const M: usize> {
+    items: Members<'n, M>,
+    stopped: &'n Cell<Stopped>,
+}
+
+impl<'de, const M: usize> DeserializeSeed<'de> for ItemsOf<'_, M> {
+    type Value = ListOf<'de, M>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, const M: usize> Visitor<'de> for ItemsOf<'_, M> {
+    type Value = ListOf<'de, M>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        loop {
+            self.stopped.set(Stopped::AtItem(items.len()));
+            match sequence.next_element_seed(self.items)? {
+                Some(item) => items.push(item),
+                None => return Ok(Some(items)),
+            }
+        }
+    }
+}
+
+/// Which of these names a key is.
+struct Key<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<usize>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}
+
+/// An item as it stands in the text.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw;
+
+impl<'de> DeserializeSeed<'de> for Raw {
+    type Value = &'de RawValue;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        <&RawValue>::deserialize(deserializer)
+    }
+}
+
+/// The items of an array, each read as `item` says. The first `most` are kept and all are counted, so that a long list of nothing
+/// takes no room.
+pub(crate) struct List<S> {
+    pub(crate) item: S,
+    pub(crate) most: usize,
+}
+
+impl<'de, S: DeserializeSeed<'de> + Clone> DeserializeSeed<'de> for List<S> {
+    type Value = (Vec<S::Value>, usize);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de> + Clone> Visitor<'de> for List<S> {
+    type Value = (Vec<S::Value>, usize);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < self.most {
+            match sequence.next_element_seed(self.item.clone()) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => break,
+                Err(error) => return Err(de::Error::custom(format!("item {}: {error}", items.len()))),
+            }
+        }
+        let mut count = items.len();
+        while sequence.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((items, count))
+    }
+}

@@ -1,0 +1,91 @@
+//! What is served: the bundle's ranker, or any ONNX file. Its metadata is read from the graph.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use catalog::bundle::{Bundle, MANIFEST, RANKER, RankingInfo};
+use dataplane::{
+    Datatype, ModelMetadata, TensorMetadata,
+    onnx::{Graph, Runtime},
+};
+
+use crate::ranker::{ARTICLE_ID, ARTICLE_IDS};
+
+/// A model's file, read and checked.
+pub(crate) struct ModelFile {
+    content: Vec<u8>,
+    version: String,
+    /// What the bundle says of its ranker; nothing where the model is a file of its own.
+    ranking: Option<RankingInfo>,
+}
+
+impl ModelFile {
+    /// Reads a bundle's ranker, `model.onnx` in a folder, or the file itself.
+    ///
+    /// # Errors
+    /// It is not there or not what the bundle's manifest says; one line that names the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        if path.join(MANIFEST).exists() {
+            let bundle = Bundle::open(path).map_err(|error| error.to_string())?;
+            let content = bundle.read(RANKER).map_err(|error| error.to_string())?;
+            let manifest = bundle.manifest();
+            return Ok(Self { content, version: manifest.version.clone(), ranking: Some(manifest.ranking.clone()) });
+        }
+        let file = if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) };
+        let content = fs::read(&file).map_err(|error| format!("--model-dir: {}: {error}", file.display()))?;
+        Ok(Self { content, version: "1".to_owned(), ranking: None })
+    }
+
+    /// A session for each of `threads`.
+    ///
+    /// # Errors
+    /// The file is no ONNX model, or not the one that the bundle describes.
+    pub(crate) fn sessions(&self, runtime: &Runtime, threads: usize) -> Result<Vec<Graph>, String> {
+        let graphs = (0..threads).map(|_| Graph::load(runtime, &self.content)).collect::<Result<Vec<_>, _>>()?;
+        if let (Some(ranking), Some(graph)) = (&self.ranking, graphs.first()) {
+            check(ranking, graph).map_err(|reason| format!("bundle: {RANKER}: {reason}"))?;
+        }
+        Ok(graphs)
+    }
+
+    /// The output that is the score: the bundle names it; elsewhere it is the first of FP32.
+    pub(crate) fn score_output(&self, graph: &Graph) -> Option<String> {
+        let named = self.ranking.as_ref().map(|ranking| ranking.output.clone());
+        let first = || graph.outputs().iter().find(|output| output.datatype == Datatype::Fp32);
+        named.or_else(|| first().map(|output| output.name.clone()))
+    }
+
+    /// What the model says of itself: the graph's inputs and outputs, and the ids that it echoes.
+    pub(crate) fn metadata(&self, name: &str, graph: &Graph) -> ModelMetadata {
+        let mut inputs: Vec<_> = graph.inputs().cloned().collect();
+        let mut outputs = graph.outputs().to_vec();
+        if !inputs.iter().any(|input| input.name == ARTICLE_ID) {
+            inputs.push(TensorMetadata::optional(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
+            outputs.push(TensorMetadata::new(ARTICLE_IDS, Datatype::Bytes, &[-1]));
+        }
+        ModelMetadata {
+            name: name.to_owned(),
+            versions: vec![self.version.clone()],
+            platform: "onnx_onnxv1".to_owned(),
+            inputs,
+            outputs,
+            ..ModelMetadata::default()
+        }
+    }
+}
+
+/// A bundle's graph must take what its manifest says that rankers are given.
+fn check(ranking: &RankingInfo, graph: &Graph) -> Result<(), String> {
+    let wanted: Vec<_> =
+        ranking.features.iter().map(|feature| (feature.name.as_str(), feature.datatype.as_str())).collect();
+    let found: Vec<_> = graph.inputs().map(|input| (input.name.as_str(), input.datatype.name())).collect();
+    if wanted != found {
+        return Err(format!("takes {found:?}, the manifest says {wanted:?}"));
+    }
+    if graph.outputs().iter().any(|output| output.name == ranking.output && output.datatype == Datatype::Fp32) {
+        return Ok(());
+    }
+    Err(format!("has no FP32 output `{}`", ranking.output))
+}

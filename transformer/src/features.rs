@@ -1,0 +1,118 @@
+//! Step 5: what the ranker is told of each candidate. Row i of every tensor is about candidate i, always.
+
+use catalog::{articles::Articles, index::Neighbour};
+use dataplane::{BytesData, Data, Datatype, Error, ModelMetadata, Result, Tensor, TensorMetadata};
+
+use crate::instance::Season;
+
+/// The input that names each row's article.
+pub(crate) const ARTICLE_ID: &str = "article_id";
+
+/// Features of the request, not of an article.
+pub(crate) const CONTEXT: [&str; 3] = ["age", "month_sin", "month_cos"];
+
+/// What the values of an input are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Age,
+    MonthSin,
+    MonthCos,
+    ArticleId,
+    ProdName,
+    DetailDesc,
+    Attribute,
+}
+
+/// The tensors that a ranker gets: the inputs of its metadata, each with its source.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan(Vec<(TensorMetadata, Source)>);
+
+/// What holds for every candidate of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestFeatures {
+    /// In years.
+    pub(crate) age: f32,
+    /// The time of year.
+    pub(crate) season: Season,
+}
+
+impl Plan {
+    /// What to send to a ranker that takes these inputs.
+    ///
+    /// # Errors
+    /// It needs an input that nothing here can offer; the text names it.
+    pub(crate) fn new(ranker: &ModelMetadata, articles: &Articles) -> Result<Self, String> {
+        let mut plan = Vec::with_capacity(ranker.inputs.len());
+        for input in &ranker.inputs {
+            match offer(input, articles) {
+                Ok(source) => plan.push((input.clone(), source)),
+                Err(_) if input.optional => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+        Ok(Self(plan))
+    }
+
+    /// The tensors for these candidates.
+    ///
+    /// # Errors
+    /// Never for a plan that was made over the same articles.
+    pub(crate) fn tensors(
+        &self,
+        articles: &Articles,
+        candidates: &[Neighbour],
+        request: RequestFeatures,
+    ) -> Result<Vec<Tensor>> {
+        self.0.iter().map(|(input, source)| tensor(input, *source, articles, candidates, request)).collect()
+    }
+}
+
+fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> {
+    let (source, datatype) = match input.name.as_str() {
+        "age" => (Source::Age, Datatype::Fp32),
+        "month_sin" => (Source::MonthSin, Datatype::Fp32),
+        "month_cos" => (Source::MonthCos, Datatype::Fp32),
+        ARTICLE_ID => (Source::ArticleId, Datatype::Bytes),
+        "prod_name" => (Source::ProdName, Datatype::Bytes),
+        "detail_desc" => (Source::DetailDesc, Datatype::Bytes),
+        name if articles.attribute(name).is_some() => (Source::Attribute, Datatype::Bytes),
+        name => return Err(format!("asks for input `{name}`, which can't be offered")),
+    };
+    if input.datatype != datatype {
+        let (name, wanted, has) = (&input.name, input.datatype.name(), datatype.name());
+        return Err(format!("asks for input `{name}` as {wanted}, which is {has}"));
+    }
+    if matches!(input.shape.as_slice(), [-1] | [-1, 1]) {
+        return Ok(source);
+    }
+    Err(format!("asks for input `{}` of shape {:?}, which has [-1, 1]", input.name, input.shape))
+}
+
+fn tensor(
+    input: &TensorMetadata,
+    source: Source,
+    articles: &Articles,
+    candidates: &[Neighbour],
+    request: RequestFeatures,
+) -> Result<Tensor> {
+    let repeated = |value: f32| vec![value; candidates.len()];
+    let name = input.name.as_str();
+    let data: Data = match source {
+        Source::Age => repeated(request.age).into(),
+        Source::MonthSin => repeated(request.season.month_sin).into(),
+        Source::MonthCos => repeated(request.season.month_cos).into(),
+        Source::ArticleId => texts(candidates, |row| articles.id(row)).into(),
+        Source::ProdName => texts(candidates, |row| articles.prod_name(row)).into(),
+        Source::DetailDesc => texts(candidates, |row| articles.detail_desc(row)).into(),
+        Source::Attribute => {
+            let value = articles.attribute(name).ok_or_else(|| Error::internal(format!("no attribute `{name}`")))?;
+            texts(candidates, value).into()
+        }
+    };
+    let shape = if input.shape.len() == 1 { vec![candidates.len()] } else { vec![candidates.len(), 1] };
+    Tensor::new(name, shape, data)
+}
+
+fn texts<'a>(candidates: &[Neighbour], text: impl Fn(u32) -> &'a str) -> BytesData {
+    candidates.iter().map(|candidate| text(candidate.row)).collect()
+}

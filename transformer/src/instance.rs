@@ -1,0 +1,241 @@
+//! What a caller asks for: one instance of a V1 request, one row of a V2 request.
+
+use std::borrow::Cow;
+
+use dataplane::{Error, Result};
+use jiff::civil::{Date, DateTime};
+use serde::Deserialize;
+use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
+
+/// The most ids in `exclude`.
+const MAX_EXCLUDE: u64 = 10_000;
+
+/// One question: who asks, when, and what they want left out.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+#[validate(context = Bounds)]
+pub(crate) struct Instance {
+    /// Required; any text.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 256, message = "expected 1 to 256 characters"))]
+    pub(crate) customer_id: String,
+    /// ISO date or date-time; says the month.
+    pub(crate) transaction_date: Option<String>,
+    /// The query, already embedded. Then the months come from the fields below, or from the date.
+    #[validate(custom(function = "check_query_emb", use_context))]
+    pub(crate) query_emb: Option<Vec<f32>>,
+    /// sin(2π·month/12)
+    #[validate(range(min = -1.0, max = 1.0, message = "expected a number from -1 to 1"))]
+    pub(crate) month_sin: Option<f32>,
+    /// cos(2π·month/12)
+    #[validate(range(min = -1.0, max = 1.0, message = "expected a number from -1 to 1"))]
+    pub(crate) month_cos: Option<f32>,
+    /// How many articles to return; all candidates where it is not given.
+    #[validate(custom(function = "check_k", use_context))]
+    pub(crate) k: Option<u64>,
+    /// Ids of articles that must not be in the answer.
+    #[serde(default)]
+    #[validate(length(max = MAX_EXCLUDE, message = "expected at most 10000 ids"))]
+    pub(crate) exclude: Vec<String>,
+    /// In years, for a customer whose age the store does not know.
+    #[validate(range(min = 0.0, max = 130.0, message = "expected years from 0 to 130"))]
+    pub(crate) age: Option<f32>,
+    /// The ranker to use.
+    #[validate(custom(function = "check_ranker", use_context))]
+    pub(crate) ranker: Option<String>,
+}
+
+/// What the server's settings and bundle allow.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// How many are retrieved, so the largest `k`.
+    pub(crate) candidates: usize,
+    /// Length of `query_emb`.
+    pub(crate) embedding_size: usize,
+    /// The ranker's name.
+    pub(crate) ranker: String,
+}
+
+/// The time of year as the models see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Season {
+    /// sin(2π·month/12)
+    pub(crate) month_sin: f32,
+    /// cos(2π·month/12)
+    pub(crate) month_cos: f32,
+}
+
+impl Instance {
+    /// Reads an instance from JSON. Fields are checked by [`Instance::check`].
+    ///
+    /// # Errors
+    /// It is no object, has an unknown field, or a field of another type; the text names it.
+    pub(crate) fn from_json(json: &[u8]) -> Result<Self> {
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(Error::invalid("expected an object"));
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let (path, text) = (error.path().to_string(), error.inner().to_string());
+            let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+            if path == "." { Error::invalid(text) } else { Error::invalid(format!("field `{path}`: {text}")) }
+        })
+    }
+
+    /// Checks every field, and says which season it is.
+    ///
+    /// # Errors
+    /// The first field that is wrong, with what was expected.
+    pub(crate) fn check(&self, bounds: &Bounds) -> Result<Season> {
+        self.validate_with_args(bounds).map_err(|errors| describe(&errors))?;
+        self.season()
+    }
+
+    fn season(&self) -> Result<Season> {
+        let from_date =
+            self.transaction_date.as_deref().map(parse_date).transpose()?.map(|date| Season::of(date.month()));
+        match (self.month_sin, self.month_cos, from_date) {
+            (Some(month_sin), Some(month_cos), _) if self.query_emb.is_some() => Ok(Season { month_sin, month_cos }),
+            (_, _, Some(season)) => Ok(season),
+            _ if self.query_emb.is_some() => {
+                Err(Error::invalid("fields `month_sin` and `month_cos`: missing (expected numbers beside `query_emb`)"))
+            }
+            _ => Err(Error::invalid("field `transaction_date`: missing (expected an ISO date such as 2020-09-16)")),
+        }
+    }
+}
+
+impl Season {
+    /// The season of a month, 1 to 12.
+    pub(crate) fn of(month: i8) -> Self {
+        let angle = 2.0 * std::f64::consts::PI * f64::from(month) / 12.0;
+        #[allow(clippy::cast_possible_truncation)] // FP32 is what the models take
+        Self { month_sin: angle.sin() as f32, month_cos: angle.cos() as f32 }
+    }
+}
+
+/// A date, or the date of a date-time as it is written: its month is the customer's own.
+fn parse_date(text: &str) -> Result<Date> {
+    let wrong = || {
+        let shown: String = text.chars().take(40).collect();
+        Error::invalid(format!(
+            "field `transaction_date`: expected an ISO date or date-time such as 2020-09-16, got `{shown}`"
+        ))
+    };
+    // jiff refuses a `Z` on a civil time, lest it be read as local; here only the date counts.
+    let civil = text.strip_suffix(['Z', 'z']).filter(|rest| rest.contains(['T', 't', ' '])).unwrap_or(text);
+    let has_dashes = text.as_bytes().get(4) == Some(&b'-');
+    civil.parse::<DateTime>().ok().filter(|_| has_dashes).map(DateTime::date).ok_or_else(wrong)
+}
+
+fn check_query_emb(values: &[f32], bounds: &Bounds) -> Result<(), ValidationError> {
+    let size = bounds.embedding_size;
+    if values.len() != size {
+        return Err(wrong(format!("expected {size} numbers, got {}", values.len())));
+    }
+    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(wrong("expected finite numbers")) }
+}
+
+fn check_k(k: u64, bounds: &Bounds) -> Result<(), ValidationError> {
+    if (1..=bounds.candidates as u64).contains(&k) {
+        return Ok(());
+    }
+    Err(wrong(format!("expected a whole number from 1 to {}, got {k}", bounds.candidates)))
+}
+
+fn check_ranker(ranker: &str, bounds: &Bounds) -> Result<(), ValidationError> {
+    if ranker == bounds.ranker { Ok(()) } else { Err(wrong(format!("expected `{}`", bounds.ranker))) }
+}
+
+fn wrong(message: impl Into<Cow<'static, str>>) -> ValidationError {
+    ValidationError::new("wrong").with_message(message.into())
+}
+
+fn describe(errors: &ValidationErrors) -> Error {
+    // By name, so that the same mistake always gets the same answer.
+    let mut errors: Vec<_> = errors.field_errors().into_iter().collect();
+    errors.sort_by(|a, b| a.0.cmp(&b.0));
+    let first = errors.first().and_then(|(field, errors)| Some((field, errors.first()?.message.as_deref()?)));
+    first.map_or_else(
+        || Error::invalid("wrong"),
+        |(field, message)| Error::invalid(format!("field `{field}`: {message}")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, Instance, Season, parse_date};
+
+    fn bounds() -> Bounds {
+        Bounds { candidates: 100, embedding_size: 2, ranker: "ranking".to_owned() }
+    }
+
+    fn refusal(json: &str) -> String {
+        let season = Instance::from_json(json.as_bytes()).and_then(|instance| instance.check(&bounds()));
+        season.unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn dates_and_date_times_say_their_month() {
+        for text in [
+            "2020-09-16",
+            "2020-09-16T23:59:59",
+            "2020-09-16 10:00:00",
+            "2020-09-16T10:00:00Z",
+            "2020-09-16T10:00:00+02:00",
+        ] {
+            assert_eq!(parse_date(text).unwrap().month(), 9, "{text}");
+        }
+    }
+
+    #[test]
+    fn months_go_round() {
+        let september = Season::of(9);
+        assert!((september.month_sin + 1.0).abs() < 1e-6 && september.month_cos.abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_embedded_query_needs_no_date() {
+        let json = br#"{"customer_id":"c","query_emb":[1,0.5],"month_sin":0.5,"month_cos":0.25}"#;
+        let season = Instance::from_json(json).unwrap().check(&bounds()).unwrap();
+        assert_eq!(season, Season { month_sin: 0.5, month_cos: 0.25 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_was_expected() {
+        for (json, expected) in [
+            ("7", "expected an object"),
+            ("{}", "field `customer_id`: expected 1 to 256 characters"),
+            (r#"{"customer_id":5}"#, "field `customer_id`: invalid type: integer `5`, expected a string"),
+            (r#"{"customer_id":"c"}"#, "field `transaction_date`: missing (expected an ISO date such as 2020-09-16)"),
+            (
+                r#"{"customer_id":"c","transaction_date":"16.9.2020"}"#,
+                "field `transaction_date`: expected an ISO date or date-time such as 2020-09-16, got `16.9.2020`",
+            ),
+            (
+                r#"{"customer_id":"c","transaction_date":"2020-02-30"}"#,
+                "field `transaction_date`: expected an ISO date or date-time such as 2020-09-16, got `2020-02-30`",
+            ),
+            (
+                r#"{"customer_id":"c","transaction_date":"2020-09-16","k":0}"#,
+                "field `k`: expected a whole number from 1 to 100, got 0",
+            ),
+            (r#"{"customer_id":"c","query_emb":[1]}"#, "field `query_emb`: expected 2 numbers, got 1"),
+            (
+                r#"{"customer_id":"c","query_emb":[1,2]}"#,
+                "fields `month_sin` and `month_cos`: missing (expected numbers beside `query_emb`)",
+            ),
+            (
+                r#"{"customer_id":"c","exclude":[1]}"#,
+                "field `exclude[0]`: invalid type: integer `1`, expected a string",
+            ),
+        ] {
+            assert_eq!(refusal(json), expected, "{json}");
+        }
+        assert!(refusal(r#"{"customer_id":"c","exlude":[]}"#).contains("unknown field `exlude`"));
+        assert!(
+            refusal(r#"{"customer_id":"c","transaction_date":"2020-09-16","ranker":"x"}"#)
+                .contains("expected `ranking`")
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! transformer: from a customer to an ordered list of articles.
+//!
+//! Settings → telemetry → [`start`] (bundle, store, predictor) → serve → drain. A request's steps have a file each:
+//! [`customer`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them,
+//! [`wire`] and [`instance`] say how a request and its answer look.
+
+mod args;
+mod customer;
+mod features;
+mod filter;
+mod instance;
+mod neighbours;
+mod order;
+mod query;
+mod rank;
+mod recommender;
+mod start;
+mod wire;
+
+use std::process::ExitCode;
+
+use dataplane::{config, serve, telemetry};
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let args: Args = match config::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    match telemetry::init(&args.server.log_level).and_then(|()| args.check()) {
+        Ok(()) => run(&args),
+        Err(reason) => config::refuse(reason),
+    }
+}
+
+#[tokio::main]
+async fn run(args: &Args) -> ExitCode {
+    match start::handler(args).await {
+        Ok(handler) => serve::run(handler, &args.server).await,
+        Err(reason) => config::refuse(reason),
+    }
+}

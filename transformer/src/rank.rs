@@ -1,0 +1,225 @@
+//! Step 6: the predictor's scores. Its metadata says what it is sent; its answers are joined by article id.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use catalog::articles::Articles;
+use dataplane::{
+    Context, Data, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, client::Predictor,
+    readiness::Latch,
+};
+
+use crate::{
+    features::{ARTICLE_ID, Plan},
+    neighbours::{Candidates, Retrieval},
+};
+
+/// The output that says which article a score is of.
+pub(crate) const ARTICLE_IDS: &str = "article_ids";
+
+/// Time between two looks at a predictor's health.
+const POLL: Duration = Duration::from_secs(1);
+/// Looks that must fail in a row before a predictor counts as away.
+const MISSES: u32 = 3;
+
+/// A predictor that ranks.
+pub(crate) struct Ranker {
+    predictor: Predictor,
+    output: String,
+    column: Option<usize>,
+    timeout: Duration,
+    /// Inputs of a predictor that lists none.
+    default_inputs: ModelMetadata,
+    plan: RwLock<Option<Arc<Plan>>>,
+}
+
+/// How a ranker's answer is read.
+pub(crate) struct ScoreOutput {
+    /// The output that is the score.
+    pub(crate) name: String,
+    /// Its column, where it has one for each class.
+    pub(crate) column: Option<usize>,
+}
+
+/// A ranker's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scores {
+    /// Of candidate i; nothing where the ranker did not score it.
+    pub(crate) scores: Vec<Option<f32>>,
+    /// The version that scored.
+    pub(crate) version: Option<String>,
+}
+
+impl Ranker {
+    /// A ranker that has not been asked anything yet.
+    pub(crate) fn new(
+        predictor: Predictor,
+        output: ScoreOutput,
+        timeout: Duration,
+        default_inputs: ModelMetadata,
+    ) -> Self {
+        let ScoreOutput { name, column } = output;
+        Self { predictor, output: name, column, timeout, default_inputs, plan: RwLock::default() }
+    }
+
+    /// Its name in requests and answers.
+    pub(crate) fn name(&self) -> &str {
+        self.predictor.name()
+    }
+
+    /// What to send it, by its metadata. Asked for once; [`Ranker::watch`] keeps it current.
+    pub(crate) async fn plan(&self, articles: &Articles, context: &Context) -> Result<Arc<Plan>> {
+        let known = self.plan.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(plan) => Ok(plan),
+            None => self.refresh(articles, context).await,
+        }
+    }
+
+    async fn refresh(&self, articles: &Articles, context: &Context) -> Result<Arc<Plan>> {
+        let metadata = self.predictor.metadata(context).await?;
+        let metadata = if metadata.inputs.is_empty() { &self.default_inputs } else { &metadata };
+        let plan = Plan::new(metadata, articles)
+            .map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("ranker `{}` {reason}", self.name())))?;
+        let plan = Arc::new(plan);
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
+        Ok(plan)
+    }
+
+    /// Asks for the candidates' scores.
+    pub(crate) async fn score(
+        &self,
+        candidates: &mut Candidates,
+        articles: &Articles,
+        context: &Context,
+    ) -> Result<Scores> {
+        let request = InferRequest::of(std::mem::take(&mut candidates.features));
+        let context = context.within(self.timeout);
+        let response = self.predictor.infer(&request, &context).await?;
+        let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
+        let sent_ids = request.input(ARTICLE_ID).is_some();
+        let scores = self.read(&response).and_then(|scores| join(&ids, scores, &response, sent_ids));
+        let scores = scores.map_err(|reason| self.predictor.invalid(reason))?;
+        Ok(Scores { scores, version: response.model_version })
+    }
+
+    /// The score of each row of an answer.
+    fn read(&self, response: &InferResponse) -> Result<Vec<f32>, String> {
+        let output = response.output(&self.output).ok_or_else(|| format!("no output `{}`", self.output))?;
+        let values =
+            floats(output).ok_or_else(|| format!("output `{}` is {}", self.output, output.datatype().name()))?;
+        let scores = match *output.shape() {
+            [_] | [_, 1] => values,
+            [_, classes] => {
+                let column = self.column.unwrap_or(classes.saturating_sub(1));
+                if column >= classes {
+                    return Err(format!("output `{}` has {classes} columns, none numbered {column}", self.output));
+                }
+                values.into_iter().skip(column).step_by(classes).collect()
+            }
+            _ => return Err(format!("output `{}` has shape {:?}", self.output, output.shape())),
+        };
+        if scores.iter().all(|score| score.is_finite()) {
+            Ok(scores)
+        } else {
+            Err("a score that is no number".to_owned())
+        }
+    }
+
+    /// Looks after the predictor for ever: opens the latch when it answers, closes it when it has been away for a while.
+    pub(crate) async fn watch(self: Arc<Self>, retrieval: Arc<Retrieval>, latch: Latch) {
+        let mut misses = 0;
+        loop {
+            let context = Context::background(POLL);
+            let looked = match self.predictor.ready(&context).await {
+                Ok(()) => self.refresh(&retrieval.articles, &context).await.map(drop),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(()) => {
+                    if !latch.is_open() {
+                        tracing::info!(ranker = self.name(), "ranker is ready");
+                    }
+                    misses = 0;
+                    latch.open();
+                }
+                Err(error) => {
+                    misses += 1;
+                    if misses == 1 || (misses == MISSES && latch.is_open()) {
+                        tracing::warn!(ranker = self.name(), code = error.kind().row().code, %error, "ranker is not ready");
+                    }
+                    if misses >= MISSES {
+                        latch.close();
+                    }
+                }
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn floats(output: &Tensor) -> Option<Vec<f32>> {
+    match output.data() {
+        Data::Fp32(values) => Some(values.clone()),
+        #[allow(clippy::cast_possible_truncation)] // scores are FP32 in every answer
+        Data::Fp64(values) => Some(values.iter().map(|&value| value as f32).collect()),
+        _ => None,
+    }
+}
+
+/// Scores by candidate. A ranker that names its rows may leave some out and order them as it likes; one that does not must answer
+/// every row in order.
+fn join(ids: &[&str], scores: Vec<f32>, response: &InferResponse, sent_ids: bool) -> Result<Vec<Option<f32>>, String> {
+    let Some(answered) = response.bytes(ARTICLE_IDS).filter(|_| sent_ids) else {
+        if scores.len() != ids.len() {
+            return Err(format!("{} scores for {} candidates, and no ids", scores.len(), ids.len()));
+        }
+        return Ok(scores.into_iter().map(Some).collect());
+    };
+    if answered.len() != scores.len() {
+        return Err(format!("{} scores for {} ids", scores.len(), answered.len()));
+    }
+    let positions: HashMap<&[u8], usize> =
+        ids.iter().enumerate().map(|(position, id)| (id.as_bytes(), position)).collect();
+    let mut joined = vec![None; ids.len()];
+    for (id, score) in answered.iter().zip(scores) {
+        let position = positions.get(id).ok_or("a score for an article that was not asked about")?;
+        if joined[*position].replace(score).is_some() {
+            return Err("two scores for one article".to_owned());
+        }
+    }
+    Ok(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::{BytesData, InferResponse, Tensor};
+
+    use super::{ARTICLE_IDS, join};
+
+    fn named(ids: &[&str]) -> InferResponse {
+        InferResponse::of(vec![Tensor::vector(ARTICLE_IDS, ids.iter().collect::<BytesData>())])
+    }
+
+    #[test]
+    fn scores_find_their_article_in_whatever_order_they_come() {
+        let joined = join(&["a", "b", "c"], vec![0.3, 0.1], &named(&["c", "a"]), true);
+        assert_eq!(joined.unwrap(), [Some(0.1), None, Some(0.3)]);
+    }
+
+    #[test]
+    fn an_answer_that_can_not_be_joined_is_refused() {
+        for (scores, ids) in [(vec![0.1], vec!["x"]), (vec![0.1, 0.2], vec!["a", "a"]), (vec![0.1], vec!["a", "b"])] {
+            assert!(join(&["a", "b"], scores, &named(&ids), true).is_err(), "{ids:?}");
+        }
+        assert!(join(&["a", "b"], vec![0.1], &InferResponse::default(), true).is_err());
+    }
+
+    #[test]
+    fn a_ranker_without_ids_answers_every_row_in_order() {
+        assert_eq!(join(&["a", "b"], vec![0.1, 0.2], &InferResponse::default(), true).unwrap(), [Some(0.1), Some(0.2)]);
+    }
+}

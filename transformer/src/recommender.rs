@@ -1,0 +1,159 @@
+//! The model that this server publishes: every row of a request through the seven steps.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use catalog::store::Store;
+use dataplane::{
+    BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, metrics::Metrics,
+    v1::V1Codec, worker::Pool,
+};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    customer::{self, Policy},
+    instance::{Bounds, Instance},
+    neighbours::{Job, Retrieval},
+    order::order,
+    query::QueryTower,
+    rank::{ARTICLE_IDS, Ranker},
+    wire::{self, Instances},
+};
+
+/// Recommends.
+pub(crate) struct Recommender {
+    pub(crate) metadata: ModelMetadata,
+    pub(crate) bounds: Bounds,
+    pub(crate) policy: Policy,
+    pub(crate) max_instances: usize,
+    pub(crate) retrieval: Arc<Retrieval>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) towers: Pool<QueryTower>,
+    pub(crate) ranker: Arc<Ranker>,
+    pub(crate) metrics: Metrics,
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// Score and row, best first.
+    pub(crate) ranking: Vec<(f32, u32)>,
+    /// How many were asked for.
+    pub(crate) k: usize,
+    /// What is worth knowing beside it.
+    pub(crate) info: Info,
+}
+
+/// What is worth knowing beside a ranking.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Info {
+    /// The ranker that ordered it.
+    pub(crate) ranker: String,
+    /// The ranker's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model_version: Option<String>,
+    /// Training did not know this customer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) cold_start: bool,
+    /// How many candidates the ranker scored, where it did not score all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scored: Option<usize>,
+    /// Why the list is shorter than it was asked to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) short: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Recommender {
+    /// One instance, through the steps of the architecture page.
+    async fn recommend(&self, instance: Instance, context: &Context) -> Result<Answer> {
+        let season = instance.check(&self.bounds)?;
+        let k = instance.k.and_then(|k| usize::try_from(k).ok()).unwrap_or(self.bounds.candidates);
+        let customers = &self.retrieval.customers;
+        let mut step = Step::begin(&self.metrics);
+        let customer = customer::look_up(self.store.as_ref(), customers, self.policy, &instance).await?;
+        let cold_start = customer.row.is_none();
+        step.ended("customer");
+        let plan = self.ranker.plan(&self.retrieval.articles, context).await?;
+        let (retrieval, candidates) = (self.retrieval.clone(), self.bounds.candidates);
+        let job = Job { retrieval, plan, instance, customer, season, candidates };
+        let mut candidates = self.towers.run(move |tower| job.run(tower)).await??;
+        step.ended("retrieve");
+        let scores = self.ranker.score(&mut candidates, &self.retrieval.articles, context).await?;
+        step.ended("rank");
+        let scored = scores.scores.iter().flatten().count();
+        let ranking = order(&candidates.neighbours, &scores.scores, k);
+        let info = Info {
+            ranker: self.ranker.name().to_owned(),
+            model_version: scores.version,
+            cold_start,
+            scored: (scored < candidates.neighbours.len()).then_some(scored),
+            short: (ranking.len() < k).then(|| format!("{} articles are eligible", candidates.eligible)),
+        };
+        Ok(Answer { ranking, k, info })
+    }
+
+    fn respond(&self, answers: &[Answer]) -> Result<InferResponse> {
+        let width = answers.iter().map(|answer| answer.k).max().unwrap_or_default();
+        let rows = answers.len();
+        let (mut ids, mut scores) = (BytesData::default(), Vec::with_capacity(rows * width));
+        let (mut counts, mut infos) = (Vec::with_capacity(rows), BytesData::default());
+        for answer in answers {
+            for &(score, row) in &answer.ranking {
+                ids.push(self.retrieval.articles.id(row));
+                scores.push(score);
+            }
+            ids.extend(std::iter::repeat_n("", width - answer.ranking.len()));
+            scores.resize(ids.len(), 0.0);
+            counts.push(i32::try_from(answer.ranking.len()).map_err(Error::internal)?);
+            infos.push(serde_json::to_vec(&answer.info).map_err(Error::internal)?);
+        }
+        Ok(InferResponse::of(vec![
+            Tensor::new(ARTICLE_IDS, vec![rows, width], ids)?,
+            Tensor::new(wire::SCORES, vec![rows, width], scores)?,
+            Tensor::vector(wire::COUNT, counts),
+            Tensor::vector(wire::INFO, infos),
+        ]))
+    }
+}
+
+#[async_trait]
+impl Model for Recommender {
+    fn metadata(&self) -> &ModelMetadata {
+        &self.metadata
+    }
+
+    async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
+        let instances = wire::read_instances(&request, self.max_instances)?;
+        let answers = instances.into_iter().enumerate().map(|(row, instance)| async move {
+            self.recommend(instance, context).await.map_err(|error| wire::at_row(error, row))
+        });
+        self.respond(&try_join_all(answers).await?)
+    }
+
+    fn v1(&self) -> &dyn V1Codec {
+        &Instances
+    }
+}
+
+/// Times the steps of one answer.
+struct Step<'a> {
+    metrics: &'a Metrics,
+    begun: Instant,
+}
+
+impl<'a> Step<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        Self { metrics, begun: Instant::now() }
+    }
+
+    fn ended(&mut self, name: &str) {
+        self.metrics.step(name, self.begun.elapsed());
+        self.begun = Instant::now();
+    }
+}

@@ -1,0 +1,149 @@
+//! How requests and answers stand on the wire: V2 tensors, V1 instances and predictions. Both say the same.
+
+use dataplane::{
+    Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
+    v1::{Predictions, V1Codec},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{instance::Instance, rank::ARTICLE_IDS, recommender::Info};
+
+const CUSTOMER_ID: &str = "customer_id";
+const TRANSACTION_DATE: &str = "transaction_date";
+const QUERY_EMB: &str = "query_emb";
+const MONTH_SIN: &str = "month_sin";
+const MONTH_COS: &str = "month_cos";
+const OPTIONS: &str = "options";
+/// Output: score by position, `[B, K]`.
+pub(crate) const SCORES: &str = "scores";
+/// Output: where a row's list ends, `[B]`.
+pub(crate) const COUNT: &str = "count";
+/// Output: a JSON object with what is worth knowing, `[B]`.
+pub(crate) const INFO: &str = "info";
+
+/// What this server's model takes and gives. Every input is optional by itself: which are needed depends on the others.
+pub(crate) fn metadata(name: &str, version: &str, embedding_size: usize) -> ModelMetadata {
+    let size = i64::try_from(embedding_size).unwrap_or(i64::MAX);
+    let input = TensorMetadata::optional;
+    ModelMetadata {
+        name: name.to_owned(),
+        versions: vec![version.to_owned()],
+        platform: "hemline_transformer".to_owned(),
+        inputs: vec![
+            input(CUSTOMER_ID, Datatype::Bytes, &[-1]),
+            input(TRANSACTION_DATE, Datatype::Bytes, &[-1]),
+            input(QUERY_EMB, Datatype::Fp32, &[-1, size]),
+            input(MONTH_SIN, Datatype::Fp32, &[-1]),
+            input(MONTH_COS, Datatype::Fp32, &[-1]),
+            input(OPTIONS, Datatype::Bytes, &[-1]),
+        ],
+        outputs: vec![
+            TensorMetadata::new(ARTICLE_IDS, Datatype::Bytes, &[-1, -1]),
+            TensorMetadata::new(SCORES, Datatype::Fp32, &[-1, -1]),
+            TensorMetadata::new(COUNT, Datatype::Int32, &[-1]),
+            TensorMetadata::new(INFO, Datatype::Bytes, &[-1]),
+        ],
+        ..ModelMetadata::default()
+    }
+}
+
+/// The instances of a request: row i of every tensor is about instance i; what a tensor says stands over what `options` says.
+///
+/// # Errors
+/// No rows, too many, tensors that disagree on how many, or an `options` that is no instance.
+pub(crate) fn read_instances(request: &InferRequest, limit: usize) -> Result<Vec<Instance>> {
+    let rows = rows(request)?;
+    if rows == 0 || rows > limit {
+        return Err(Error::invalid(format!("expected 1 to {limit} rows, got {rows}")));
+    }
+    (0..rows).map(|row| read_instance(request, row).map_err(|error| at_row(error, row))).collect()
+}
+
+fn rows(request: &InferRequest) -> Result<usize> {
+    let mut rows: Option<(&str, usize)> = None;
+    for tensor in &request.inputs {
+        let (name, count) = (tensor.name(), tensor.shape().first().copied().unwrap_or_default());
+        match rows {
+            Some((first, wanted)) if wanted != count => {
+                return Err(Error::invalid(format!(
+                    "input `{name}`: {count} rows, where input `{first}` has {wanted}"
+                )));
+            }
+            Some(_) => {}
+            None => rows = Some((name, count)),
+        }
+    }
+    Ok(rows.map_or(0, |(_, count)| count))
+}
+
+fn read_instance(request: &InferRequest, row: usize) -> Result<Instance> {
+    let bytes = |name: &str| request.input(name).and_then(Tensor::as_bytes).and_then(|data| data.get(row));
+    let text = |name: &str| match bytes(name).map(std::str::from_utf8) {
+        Some(Ok(text)) => Ok(Some(text.to_owned())),
+        Some(Err(_)) => Err(Error::invalid(format!("field `{name}`: expected UTF-8 text"))),
+        None => Ok(None),
+    };
+    let number = |name: &str| request.input(name).and_then(Tensor::as_f32).and_then(|data| data.get(row).copied());
+    let mut instance = match bytes(OPTIONS) {
+        Some(json) if !json.trim_ascii().is_empty() => Instance::from_json(json)?,
+        _ => Instance::default(),
+    };
+    if let Some(customer_id) = text(CUSTOMER_ID)? {
+        instance.customer_id = customer_id;
+    }
+    instance.transaction_date = text(TRANSACTION_DATE)?.or(instance.transaction_date);
+    instance.month_sin = number(MONTH_SIN).or(instance.month_sin);
+    instance.month_cos = number(MONTH_COS).or(instance.month_cos);
+    if let Some(tensor) = request.input(QUERY_EMB) {
+        let size = tensor.shape().get(1).copied().unwrap_or_default();
+        instance.query_emb = tensor.as_f32().map(|data| data[row * size..(row + 1) * size].to_vec());
+    }
+    Ok(instance)
+}
+
+/// Says which row a caller's mistake is in. Other failures are not about a row.
+pub(crate) fn at_row(error: Error, row: usize) -> Error {
+    match error.kind() {
+        Kind::InvalidArgument | Kind::NotFound => error.at(format_args!("row {row}")),
+        _ => error,
+    }
+}
+
+/// V1: an instance is what a row of `options` is, and all instances are one request.
+pub(crate) struct Instances;
+
+impl V1Codec for Instances {
+    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>> {
+        let options = instances.iter().map(|instance| instance.get()).collect::<dataplane::BytesData>();
+        Ok(vec![InferRequest::of(vec![Tensor::vector(OPTIONS, options)])])
+    }
+
+    fn encode(&self, responses: &[InferResponse], predictions: &mut Predictions) -> Result<()> {
+        for response in responses {
+            encode(response, predictions)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode(response: &InferResponse, predictions: &mut Predictions) -> Result<()> {
+    #[derive(Serialize)]
+    struct Prediction<'a> {
+        ranking: Vec<(f32, &'a str)>,
+        #[serde(flatten)]
+        info: Info,
+    }
+    let missing = || Error::internal("an answer without its outputs");
+    let (ids, scores) = (response.bytes(ARTICLE_IDS).ok_or_else(missing)?, response.f32s(SCORES).ok_or_else(missing)?);
+    let infos = response.bytes(INFO).ok_or_else(missing)?;
+    let Some(dataplane::Data::Int32(counts)) = response.output(COUNT).map(Tensor::data) else { return Err(missing()) };
+    let width = response.output(SCORES).and_then(|output| output.shape().get(1).copied()).unwrap_or_default();
+    for (row, (info, &count)) in infos.iter().zip(counts).enumerate() {
+        let positions = row * width..row * width + usize::try_from(count).map_err(Error::internal)?;
+        let pair = |position: usize| Some((*scores.get(position)?, std::str::from_utf8(ids.get(position)?).ok()?));
+        let ranking = positions.map(pair).collect::<Option<_>>().ok_or_else(missing)?;
+        predictions.push(&Prediction { ranking, info: serde_json::from_slice(info).map_err(Error::internal)? })?;
+    }
+    Ok(())
+}
