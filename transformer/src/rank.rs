@@ -22,6 +22,8 @@ pub(crate) const ARTICLE_IDS: &str = "article_ids";
 
 /// Time between two looks at a predictor's health.
 const POLL: Duration = Duration::from_secs(1);
+/// The same while it is away: both start together, and neither should wait for the other's clock.
+const POLL_AWAY: Duration = Duration::from_millis(100);
 /// Looks that must fail in a row before a predictor counts as away.
 const MISSES: u32 = 3;
 
@@ -156,7 +158,7 @@ impl Ranker {
                     }
                 }
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(if latch.is_open() { POLL } else { POLL_AWAY }).await;
         }
     }
 }

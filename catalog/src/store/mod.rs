@@ -22,9 +22,6 @@ pub struct Customer {
 /// Why a store can't answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL names no store; the text says what one looks like.
-    #[error("--store `{0}`: expected sqlite://PATH")]
-    Url(String),
     /// The store has another schema than this server.
     #[error("--store: schema version {found}, this server needs {wanted}; run `hemline load` of the same release")]
     Schema {

@@ -1,0 +1,159 @@
+# Everything a person or CI runs. `make help` lists it.
+#
+# DATA=dir   a folder with H&M's three CSV files; without it, data are generated
+# SIZE=small size of generated data: tiny, small, medium, full
+# PORT=8080  where `make run` serves
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+SIZE ?= small
+PORT ?= 8080
+PREDICTOR_PORT ?= 8085
+CARGO_DENY_VERSION := 0.20.2
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hemline/tools
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+# One folder a data set, so that switching DATA re-uses what each has. The checksum tells folders of one name apart.
+NAME := $(if $(DATA),$(notdir $(abspath $(DATA)))-$(firstword $(shell printf '%s' '$(abspath $(DATA))' | cksum)),generated-$(SIZE))
+HOME_DIR := $(CURDIR)/.hemline/$(NAME)
+CSV := $(if $(DATA),$(abspath $(DATA)),$(HOME_DIR)/data)
+WORK := $(HOME_DIR)/work
+BUNDLE := $(HOME_DIR)/bundle
+STORE := sqlite://$(HOME_DIR)/store.db
+DONE := $(HOME_DIR)/done
+
+VENV := .venv
+SETUP := $(VENV)/.done
+HEMLINE := $(VENV)/bin/hemline
+PYTEST := $(VENV)/bin/python -m pytest
+BINARIES := $(CARGO_TARGET_DIR)/release
+PIPE := pipelines/hemline
+PAIR = --bundle $(BUNDLE) --store $(STORE) --work $(WORK) --binaries $(BINARIES)
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+# --- The main job -------------------------------------------------------------------------------------------------
+
+.PHONY: run smoke all
+run: $(DONE)/load build ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080]
+	@$(HEMLINE) run $(PAIR) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
+
+smoke: $(DONE)/load build ## The same, but asks, checks and exits [DATA=dir]
+	@$(HEMLINE) smoke $(PAIR)
+
+all: $(DONE)/load ## Every training step up to the bundle and the store
+
+# --- Training, step by step (the recipe's names) ------------------------------------------------------------------
+
+.PHONY: generate feature-engineering train-retrieval train-ranking create-embeddings bundle evaluate load
+generate: $(if $(DATA),,$(DONE)/generate) ## Data in H&M's schema, with the oracle that knows the truth
+feature-engineering: $(DONE)/features ## CSV files to features
+train-retrieval: $(DONE)/retrieval ## The two towers
+train-ranking: $(DONE)/ranking ## The CatBoost ranker
+create-embeddings: $(DONE)/embeddings ## Article embeddings and their index
+bundle: $(DONE)/bundle ## What the servers read
+evaluate: $(DONE)/evaluate ## Recall and NDCG beside popularity and the oracle, as a table and a plot
+load: $(DONE)/load ## Customers and purchases into the store
+
+$(DONE):
+	@mkdir -p $@
+
+$(DONE)/generate: $(addprefix $(PIPE)/,generate.py tastes.py catalogue.py) $(SETUP) | $(DONE)
+	$(HEMLINE) generate --size $(SIZE) --out $(CSV)
+	@touch $@
+
+$(DONE)/features: $(if $(DATA),$(wildcard $(CSV)/*.csv),$(DONE)/generate) $(addprefix $(PIPE)/,read.py features.py interactions.py schema.py) $(SETUP) | $(DONE)
+	$(HEMLINE) features --data $(CSV) --work $(WORK)
+	@touch $@
+
+$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py towers.py)
+	$(HEMLINE) train-retrieval --work $(WORK)
+	@touch $@
+
+$(DONE)/ranking: $(DONE)/features $(PIPE)/ranking.py
+	$(HEMLINE) train-ranking --work $(WORK)
+	@touch $@
+
+$(DONE)/embeddings: $(DONE)/retrieval $(PIPE)/embeddings.py
+	$(HEMLINE) create-embeddings --work $(WORK)
+	@touch $@
+
+$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(PIPE)/bundle.py
+	$(HEMLINE) bundle --work $(WORK) --out $(BUNDLE)
+	@touch $@
+
+$(DONE)/evaluate: $(DONE)/bundle $(addprefix $(PIPE)/,evaluate.py rankings.py)
+	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE)
+	@touch $@
+
+$(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard catalog/migrations/sqlite/*.sql)
+	$(HEMLINE) load --work $(WORK) --store $(STORE)
+	@touch $@
+
+# --- Building -----------------------------------------------------------------------------------------------------
+
+.PHONY: setup build
+setup: $(SETUP) ## Python environment with the locked packages
+
+$(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r pipelines/requirements-dev.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable pipelines
+	@touch $@
+
+build: ## The release binaries
+	cargo build --locked --release --bins
+
+# --- Checking -----------------------------------------------------------------------------------------------------
+
+.PHONY: test lint fmt deny test-rust test-pipelines test-e2e golden
+test: lint test-rust test-pipelines test-e2e smoke ## Everything that must hold before a change lands
+
+lint: $(SETUP) deny ## Formatting and lints, Rust and Python
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(VENV)/bin/ruff check --config pipelines/pyproject.toml pipelines e2e bench
+	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check pipelines e2e bench
+
+fmt: $(SETUP) ## Format everything
+	cargo fmt --all
+	$(VENV)/bin/ruff check --config pipelines/pyproject.toml --fix pipelines e2e bench
+	$(VENV)/bin/ruff format --config pipelines/pyproject.toml pipelines e2e bench
+
+deny: $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION) ## Licences, duplicate versions and sources of dependencies
+	$< --locked --all-features check bans licenses sources
+
+$(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION):
+	cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+	mv $(TOOLS)/bin/cargo-deny $@
+
+test-rust: ## The crates' own tests
+	cargo test --locked --workspace --all-features
+
+test-pipelines: $(SETUP) ## The pipelines' own tests
+	$(PYTEST) pipelines/tests
+
+test-e2e: $(DONE)/load build ## The running pair, from outside
+	HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE) $(PYTEST) e2e
+
+golden: ## Rewrite the golden files of the wire contracts
+	UPDATE_GOLDEN=1 cargo test --locked --workspace --all-features
+
+# --- Locks --------------------------------------------------------------------------------------------------------
+
+.PHONY: lock clean
+lock: ## Compile the Python lock files anew (needs uv)
+	cd pipelines && for extra in "" dev; do \
+	  uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements$${extra:+-$$extra}.lock; \
+	done
+
+clean: ## Forget generated data, training and builds
+	rm -rf .hemline $(VENV) target
