@@ -1,0 +1,75 @@
+"""Measures how long the servers take from start to ready, on a bundle of any size.
+
+Each round starts the predictor and the transformer anew, with the files in the page cache, and asks `/v2/health/ready`
+until it says yes. The transformer is measured beside a predictor that is ready, as in a rolling update.
+"""
+
+import argparse
+import json
+import socket
+import statistics
+import time
+from pathlib import Path
+
+import httpx
+from hemline.pair import HOST, Server
+
+
+def start(name: str, binaries: Path, logs: Path, arguments: list[str]) -> tuple[Server, str, float]:
+    """Starts a server: itself, its URL, and the seconds until it was ready."""
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    url = f"http://{HOST}:{port}"
+    with httpx.Client() as client:
+        begun = time.perf_counter()
+        server = Server(name, binaries / name, [*arguments, "--http-port", str(port)], logs / f"{name}.log")
+        while True:
+            try:
+                if client.get(f"{url}/v2/health/ready").status_code == 200:
+                    return server, url, time.perf_counter() - begun
+            except httpx.TransportError:
+                server.check_alive()
+            time.sleep(0.001)
+
+
+def resident_mb(pid: int) -> tuple[float, float]:
+    """Resident memory in MB: all of it, and without the pages of mapped files."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    read = lambda key: int(fields[key].split()[0]) / 1024  # noqa: E731
+    return read("VmRSS"), read("RssAnon")
+
+
+def main() -> None:
+    """Prints one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--binaries", type=Path, required=True)
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=10)
+    args = parser.parse_args()
+    args.logs.mkdir(parents=True, exist_ok=True)
+    counts = json.loads((args.bundle / "manifest.json").read_text())["counts"]
+    common = ["--model-dir", str(args.bundle)]
+    seconds: dict[str, list[float]] = {"predictor-gbdt": [], "transformer": []}
+    memory: dict[str, tuple[float, float]] = {}
+    for _ in range(args.rounds):
+        predictor, predictor_url, took = start("predictor-gbdt", args.binaries, args.logs, common)
+        seconds["predictor-gbdt"].append(took)
+        extra = ["--store", args.store, "--predictor-host", predictor_url]
+        transformer, _, took = start("transformer", args.binaries, args.logs, [*common, *extra])
+        seconds["transformer"].append(took)
+        memory = {"predictor-gbdt": resident_mb(predictor.process.pid), "transformer": resident_mb(transformer.process.pid)}
+        transformer.stop()
+        predictor.stop()
+    print(f"{counts['articles']:,} articles, {counts['customers']:,} customers, {args.rounds} starts")
+    for name, times in seconds.items():
+        resident, anonymous = memory[name]
+        median, worst = statistics.median(times) * 1000, max(times) * 1000
+        print(f"{name:16} ready after {median:.0f} ms (median), {worst:.0f} ms (worst);", end=" ")
+        print(f"{resident:.0f} MB resident, {anonymous:.0f} MB of it not mapped files")
+
+
+if __name__ == "__main__":
+    main()
