@@ -94,7 +94,7 @@ pub fn parse<A: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> 
     let arguments = arguments.map(|(position, argument)| if position == 0 { argument } else { hyphens(argument) });
     A::try_parse_from(arguments).map_err(|error| {
         if error.use_stderr() {
-            return refuse(error.render().to_string().trim());
+            return refuse(one_line(&error.render().to_string()));
         }
         let _ = error.print();
         ExitCode::SUCCESS
@@ -111,6 +111,13 @@ pub fn refuse(reason: impl fmt::Display) -> ExitCode {
         let _ = fs::write(TERMINATION_LOG, reason);
     }
     ExitCode::from(EXIT_CONFIG)
+}
+
+/// clap's message without its usage hints: what is wrong stands before the first blank line.
+fn one_line(message: &str) -> String {
+    let lines = message.trim().lines().take_while(|line| !line.trim().is_empty());
+    let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
 fn hyphens(argument: OsString) -> OsString {
@@ -150,7 +157,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{ServerArgs, duration, hyphens, parse};
+    use super::{ServerArgs, duration, hyphens, one_line, parse};
 
     #[derive(clap::Parser)]
     struct Settings {
@@ -178,6 +185,12 @@ mod tests {
         {
             assert!(settings(&arguments).is_err(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_one_line() {
+        let message = "error: the following required arguments were not provided:\n  --store <STORE>\n\nUsage: x\n";
+        assert_eq!(one_line(message), "the following required arguments were not provided: --store <STORE>");
     }
 
     #[test]

@@ -31,14 +31,17 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             requests: IntCounterVec::new(
-                Opts::new("inference_requests_total", "Requests answered, by HTTP status."),
+                Opts::new(
+                    "inference_requests_total",
+                    "Inferences, by HTTP status; 499 where the caller left before the answer.",
+                ),
                 &["protocol", "model", "status"],
             )?,
             durations: HistogramVec::new(
                 latency("inference_request_duration_seconds", "From the request's head to its answer."),
                 &["protocol", "model"],
             )?,
-            in_flight: IntGauge::new("inference_requests_in_flight", "Requests begun and not yet answered.")?,
+            in_flight: IntGauge::new("inference_requests_in_flight", "Inferences begun and not yet answered.")?,
             steps: HistogramVec::new(latency("inference_step_duration_seconds", "One step of an answer."), &["step"])?,
             upstream: IntCounterVec::new(
                 Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),

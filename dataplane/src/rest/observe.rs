@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::is_failure;
 use crate::{
     context::{Context, Trace},
-    error::Error,
+    error::{Error, Kind},
     handler::Handler,
     metrics::InFlight,
 };
@@ -115,6 +115,15 @@ fn log(response: &Response, inference: bool, took: Duration) {
     let (status, took_us) = (response.status().as_u16(), micros(took));
     let error = response.extensions().get::<Arc<Error>>();
     match error {
+        // A server that starts or leaves is asked every second whether it is ready; "no" is no news. To a caller it is, and no failure.
+        Some(error) if error.kind() == Kind::NotReady => {
+            let code = error.kind().row().code;
+            if inference {
+                tracing::warn!(status, took_us, code, %error, "refused");
+            } else {
+                tracing::debug!(status, took_us, code, %error, "refused");
+            }
+        }
         Some(error) if response.status().is_server_error() => {
             tracing::error!(status, took_us, code = error.kind().row().code, %error, "failed");
         }

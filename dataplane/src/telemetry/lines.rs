@@ -59,6 +59,10 @@ impl Visit for Fields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.set(field.name(), value);
     }
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        // Durations come as u128; past u64 is past anything that is measured.
+        self.set(field.name(), u64::try_from(value).unwrap_or(u64::MAX));
+    }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.set(field.name(), value);
     }

@@ -127,7 +127,9 @@ pub(crate) fn server_with(limits: Limits) -> Server {
         Arc::new(Toy { ready: false, ..Toy::new("unready") }),
         Toy::acting("failing", || Err(Error::internal(format!("no route to {SECRET}")))),
         Toy::acting("panicking", || panic!("no route to {SECRET}")),
-        Toy::acting("full", || Err(Error::new(Kind::Overloaded, "no room").with_retry_after(Duration::from_millis(1500)))),
+        Toy::acting("full", || {
+            Err(Error::new(Kind::Overloaded, "no room").with_retry_after(Duration::from_millis(1500)))
+        }),
         Toy::acting("broken", || {
             Err(Error::new(Kind::UpstreamInvalid, "ranker `r` failed").with_detail(format!("from {SECRET}")))
         }),
@@ -137,8 +139,7 @@ pub(crate) fn server_with(limits: Limits) -> Server {
 }
 
 pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
-    let handler =
-        Handler { repository, readiness: Readiness::default(), metrics: Metrics::new().unwrap(), limits };
+    let handler = Handler { repository, readiness: Readiness::default(), metrics: Metrics::new().unwrap(), limits };
     let router = rest::router(Arc::new(handler.clone()));
     Server { handler, router }
 }
@@ -173,6 +174,7 @@ pub(crate) fn post(path: &str) -> Builder {
 }
 
 /// An answer, read.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -141,11 +141,27 @@ async fn deep_nesting_is_refused_like_any_other_wrong_value() {
 #[tokio::test]
 async fn what_is_not_served_is_404_405_or_501() {
     let server = server();
-    server.post("/v1/models/nope:predict", ONE).await.refuses(404, "unknown_model", "Model with name nope does not exist.");
+    server.post("/v1/models/nope:predict", ONE).await.refuses(
+        404,
+        "unknown_model",
+        "Model with name nope does not exist.",
+    );
     server.get("/v1/models/nope").await.refuses(404, "unknown_model", "Model with name nope does not exist.");
-    server.post("/v1/models/nope:explain", ONE).await.refuses(404, "unknown_model", "Model with name nope does not exist.");
-    server.post("/v1/models/sum:explain", ONE).await.refuses(501, "unimplemented", "Model with name sum does not explain.");
-    server.post("/v1/models/sum:dance", ONE).await.refuses(404, "unknown_route", "no such verb: dance; try sum:predict");
+    server.post("/v1/models/nope:explain", ONE).await.refuses(
+        404,
+        "unknown_model",
+        "Model with name nope does not exist.",
+    );
+    server.post("/v1/models/sum:explain", ONE).await.refuses(
+        501,
+        "unimplemented",
+        "Model with name sum does not explain.",
+    );
+    server.post("/v1/models/sum:dance", ONE).await.refuses(
+        404,
+        "unknown_route",
+        "no such verb: dance; try sum:predict",
+    );
     server.post("/v1/models/sum/", ONE).await.refuses(404, "unknown_route", "no such path: /v1/models/sum/");
     let message = "POST is not allowed on /v1/models/sum; try sum:predict";
     server.post("/v1/models/sum", ONE).await.refuses(405, "method_not_allowed", message);
@@ -171,7 +187,11 @@ async fn models_are_listed_and_say_whether_they_are_ready() {
     let unready = server.get("/v1/models/unready").await;
     unready.refuses(503, "not_ready", "Model with name unready is not ready.");
     assert_eq!(unready.header("retry-after"), Some("1"));
-    server.post("/v1/models/unready:predict", ONE).await.refuses(503, "not_ready", "Model with name unready is not ready.");
+    server.post("/v1/models/unready:predict", ONE).await.refuses(
+        503,
+        "not_ready",
+        "Model with name unready is not ready.",
+    );
 }
 
 #[tokio::test]

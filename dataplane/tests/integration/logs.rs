@@ -1,0 +1,70 @@
+//! Log lines: one JSON object each, and those of a request say whose they are.
+
+use reqwest::Client;
+use serde_json::Value;
+
+use crate::toy::Process;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+async fn logged(arguments: &[&str], requests: &[(&str, &str)]) -> Vec<Value> {
+    let toy = Process::start(arguments);
+    for (path, body) in requests {
+        let request = Client::new().post(format!("{}{path}", toy.url)).body((*body).to_owned());
+        let request =
+            request.header("x-request-id", "req\"7").header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+        request.send().await.unwrap();
+    }
+    toy.signal("INT");
+    let (code, lines) = toy.end();
+    assert_eq!(code, Some(0));
+    lines
+}
+
+fn of_request<'a>(lines: &'a [Value], message: &str) -> &'a Value {
+    let line = lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{message}: {lines:?}"));
+    assert_eq!((&line["request_id"], &line["trace_id"]), (&"req\"7".into(), &TRACE.into()), "{line}");
+    assert_eq!((&line["model"], &line["inference_service"]), (&"toy".into(), &"shop".into()), "{line}");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_of_a_request_carries_its_ids_model_and_service() {
+    let lines = logged(
+        &[],
+        &[
+            ("/v1/models/toy:predict", r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#),
+            ("/v2/models/toy/infer", "{}"),
+        ],
+    )
+    .await;
+    // Said by the model, on a thread of its own.
+    of_request(&lines, "adding up");
+    let answered = of_request(&lines, "answered");
+    assert_eq!((&answered["status"], &answered["path"]), (&200.into(), &"/v1/models/toy:predict".into()));
+    assert!(answered["took_us"].is_u64(), "{answered}");
+    let refused = of_request(&lines, "refused");
+    assert_eq!((&refused["status"], &refused["code"]), (&400.into(), &"invalid_argument".into()));
+    assert_eq!(refused["error"], "field `inputs`: missing (expected a list of tensors)");
+    for line in &lines {
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z') && line["level"].is_string(), "{line}");
+        assert_eq!(line["inference_service"], "shop");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_writes_into_a_path_stays_inside_its_line() {
+    let path = "/v1/models/a%0A%7B%22level%22:%22FATAL%22%7D%1b[2J:predict";
+    let lines = logged(&[], &[(path, "{}")]).await;
+    let refused = lines.iter().find(|line| line["message"] == "refused").unwrap();
+    assert_eq!(refused["path"], path);
+    assert_eq!(refused["model"], "", "a name that is not served is no model");
+    let error = refused["error"].as_str().unwrap();
+    assert!(error.contains(r#"a\n{"level":"FATAL"}\u{1b}[2J"#), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_shows_a_line_does_not_hide_whose_it_is() {
+    let lines = logged(&["--log-level", "warn,dataplane::serve=info"], &[("/v2/models/toy/infer", "{}")]).await;
+    of_request(&lines, "refused");
+}

@@ -1,0 +1,108 @@
+//! What is counted.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::join_all;
+use tokio::time::{Duration, timeout};
+
+use crate::common::{Server, server};
+
+const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
+
+/// Requests counted, by status.
+async fn counted(server: &Server) -> HashMap<String, u64> {
+    let mut counts = HashMap::new();
+    for line in server.get("/metrics").await.text().lines() {
+        if let Some((labels, count)) =
+            line.strip_prefix("inference_requests_total{").and_then(|rest| rest.split_once("} "))
+        {
+            let status = labels.split("status=\"").nth(1).unwrap().trim_end_matches('"');
+            *counts.entry(status.to_owned()).or_default() += count.parse::<u64>().unwrap();
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn every_inference_is_counted_once_as_a_success_or_a_failure() {
+    let server = server();
+    for (model, body, times) in
+        [("sum", GOOD, 3), ("sum", "{", 2), ("failing", GOOD, 1), ("panicking", GOOD, 1), ("nope", GOOD, 2)]
+    {
+        for _ in 0..times {
+            server.post(&format!("/v1/models/{model}:predict"), body).await;
+            server.post(&format!("/v2/models/{model}/infer"), "{}").await;
+        }
+    }
+    for path in ["/", "/v2", "/v2/health/ready", "/nowhere", "/metrics"] {
+        server.get(path).await;
+    }
+    let expected = [("200", 3), ("400", 2 + 3 + 2 + 1 + 1), ("404", 2 + 2), ("500", 1 + 1)];
+    let expected = expected.map(|(status, count)| (status.to_owned(), count));
+    assert_eq!(counted(&server).await, HashMap::from(expected));
+    let text = server.get("/metrics").await.text();
+    let counts = text.lines().filter_map(|line| {
+        line.strip_prefix("inference_request_duration_seconds_count{")?.split_once("} ")?.1.parse::<u64>().ok()
+    });
+    assert_eq!(counts.sum::<u64>(), 18);
+}
+
+#[tokio::test]
+async fn nothing_is_in_flight_when_all_is_answered_refused_or_abandoned() {
+    let server = Arc::new(server());
+    assert_eq!(server.metric("inference_requests_in_flight").await, Some(0.0));
+    let under_way = {
+        let server = server.clone();
+        tokio::spawn(async move { server.post("/v1/models/slow:predict", GOOD).await })
+    };
+    while server.metric("inference_requests_in_flight").await != Some(1.0) {
+        tokio::task::yield_now().await;
+    }
+    join_all(["sum", "failing", "panicking", "nope", "unready"].map(|model| {
+        let server = server.clone();
+        async move { server.post(&format!("/v1/models/{model}:predict"), GOOD).await }
+    }))
+    .await;
+    assert_eq!(server.metric("inference_requests_in_flight").await, Some(1.0));
+    under_way.abort();
+    assert!(under_way.await.unwrap_err().is_cancelled());
+    assert_eq!(server.metric("inference_requests_in_flight").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_is_counted_too() {
+    let server = server();
+    assert!(timeout(Duration::from_millis(1), server.post("/v1/models/slow:predict", GOOD)).await.is_err());
+    assert_eq!(counted(&server).await, HashMap::from([("499".to_owned(), 1)]));
+}
+
+#[tokio::test]
+async fn names_that_are_not_served_make_no_time_series() {
+    let server = server();
+    let lines = |text: String| text.lines().count();
+    server.post("/v1/models/nope:predict", GOOD).await;
+    server.post("/v2/models/nope/infer", "{}").await;
+    let before = lines(server.get("/metrics").await.text());
+    for number in 0..20 {
+        server.post(&format!("/v1/models/nope{number}:predict"), GOOD).await;
+        server.post(&format!("/v2/models/nope{number}/infer"), "{}").await;
+    }
+    let text = server.get("/metrics").await.text();
+    assert!(!text.contains("nope") && text.contains("model=\"\""), "{text}");
+    assert_eq!(lines(text), before);
+}
+
+#[tokio::test]
+async fn the_text_is_what_kserves_aggregator_reads() {
+    let server = server();
+    server.post("/v1/models/sum:predict", GOOD).await;
+    let answer = server.get("/metrics").await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        assert!(typed.contains(&family) || typed.contains(&name), "{line}");
+    }
+}

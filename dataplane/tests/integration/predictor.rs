@@ -1,0 +1,192 @@
+//! Calling a predictor: what goes over the wire, and what its answers mean.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Bytes, to_bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode},
+};
+use dataplane::{
+    BytesData, Context, InferRequest, Tensor,
+    client::{Predictor, Protocol},
+    context::Trace,
+    metrics::Metrics,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{common::rows, golden};
+
+/// A request that a mock got.
+#[derive(Clone)]
+pub(crate) struct Got {
+    line: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A predictor that gives one answer to all.
+pub(crate) struct Mock {
+    pub(crate) address: String,
+    got: Arc<Mutex<Vec<Got>>>,
+}
+
+impl Mock {
+    pub(crate) async fn answering(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let (log, body) = (got.clone(), body.into());
+        let headers: HeaderMap =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let answer = move |request: Request| {
+            let (log, headers, body) = (log.clone(), headers.clone(), body.clone());
+            async move {
+                let (head, sent) = request.into_parts();
+                let sent = to_bytes(sent, usize::MAX).await.unwrap();
+                let line = format!("{} {}", head.method, head.uri);
+                log.lock().unwrap().push(Got { line, headers: head.headers, body: sent });
+                (StatusCode::from_u16(status).unwrap(), headers, body)
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+        Self { address, got }
+    }
+
+    fn only(&self) -> Got {
+        let got = self.got.lock().unwrap();
+        assert_eq!(got.len(), 1);
+        got[0].clone()
+    }
+
+    /// The one request, as a golden file shows it.
+    fn shown(&self) -> String {
+        let got = self.only();
+        let content_type = got.headers.get("content-type").map_or("", |value| value.to_str().unwrap());
+        format!("{}\ncontent-type: {content_type}\n\n{}\n", got.line, std::str::from_utf8(&got.body).unwrap())
+    }
+}
+
+pub(crate) fn predictor(host: &str, protocol: Protocol) -> Predictor {
+    predictor_with(host, protocol, Metrics::new().unwrap())
+}
+
+pub(crate) fn predictor_with(host: &str, protocol: Protocol, metrics: Metrics) -> Predictor {
+    Predictor::new("ranking", host, "adder", protocol, rows(), metrics).unwrap()
+}
+
+pub(crate) fn context() -> Context {
+    Context::background(Duration::from_secs(60))
+}
+
+pub(crate) fn request() -> InferRequest {
+    InferRequest::of(vec![
+        Tensor::column("a", vec![1.0_f32, 0.1]),
+        Tensor::column("b", vec![10.0_f32, -2.5]),
+        Tensor::column("id", ["x", "é\"\n"].into_iter().collect::<BytesData>()),
+    ])
+}
+
+#[tokio::test]
+async fn v2_json_is_sent_as_agreed_and_its_answer_read() {
+    let answer = json!({"model_name": "adder", "model_version": null, "id": null, "parameters": null, "outputs": [
+        {"name": "sum", "shape": [2], "datatype": "FP32", "data": [11, -2.4], "parameters": null},
+        {"name": "id", "shape": [2], "datatype": "BYTES", "data": ["x", "é\"\n"]}]});
+    let mock = Mock::answering(200, &[], answer.to_string()).await;
+    let response = predictor(&mock.address, Protocol::V2).infer(&request(), &context()).await.unwrap();
+    assert_eq!(response.f32s("sum").unwrap(), [11.0, -2.4]);
+    assert_eq!(response.bytes("id").unwrap().get(1), Some("é\"\n".as_bytes()));
+    golden::check("client/v2_infer.http", &mock.shown());
+}
+
+#[tokio::test]
+async fn v2_sends_the_id_parameters_and_outputs_that_a_request_has() {
+    let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
+    let mut request = request();
+    request.id = Some("seven".to_owned());
+    request.outputs = vec!["sum".to_owned()];
+    request.parameters.insert("fast".to_owned(), json!(true));
+    predictor(&mock.address, Protocol::V2).infer(&request, &context()).await.unwrap();
+    golden::check("client/v2_infer_full.http", &mock.shown());
+}
+
+#[tokio::test]
+async fn v1_rows_are_sent_as_agreed_and_their_answer_read() {
+    let answer = json!({"predictions": [{"sums": [11, -2.4], "ids": ["x", "y"], "more": 1}], "also": {}});
+    let mock = Mock::answering(200, &[], answer.to_string()).await;
+    let response = predictor(&mock.address, Protocol::V1).infer(&request(), &context()).await.unwrap();
+    assert_eq!(response.f32s("sum").unwrap(), [11.0, -2.4]);
+    assert_eq!(response.bytes("id").unwrap().get(1), Some(b"y".as_slice()));
+    golden::check("client/v1_predict.http", &mock.shown());
+}
+
+#[tokio::test]
+async fn a_v1_answer_may_leave_out_the_ids() {
+    let mock = Mock::answering(200, &[], r#"{"predictions": [{"sums": [1, 2]}]}"#).await;
+    let response = predictor(&mock.address, Protocol::V1).infer(&request(), &context()).await.unwrap();
+    assert!(response.f32s("sum").is_some() && response.bytes("id").is_none());
+}
+
+#[tokio::test]
+async fn metadata_is_read_with_the_nulls_of_kserves_python_server() {
+    let body = r#"{"name":"adder","versions":null,"platform":"","inputs":[{"name":"a","datatype":"FP32","shape":[-1,1]}],"outputs":[]}"#;
+    let mock = Mock::answering(200, &[], body).await;
+    let metadata = predictor(&mock.address, Protocol::V2).metadata(&context()).await.unwrap();
+    assert_eq!((metadata.name.as_str(), metadata.inputs[0].name.as_str()), ("adder", "a"));
+    assert_eq!(mock.only().line, "GET /v2/models/adder");
+}
+
+#[tokio::test]
+async fn a_v1_predictor_takes_the_columns_of_its_rows() {
+    let metadata = predictor("127.0.0.1:9", Protocol::V1).metadata(&context()).await.unwrap();
+    assert_eq!(metadata.inputs, rows().columns);
+}
+
+#[tokio::test]
+async fn readiness_is_asked_for_the_model() {
+    for (protocol, line) in [(Protocol::V1, "GET /v1/models/adder"), (Protocol::V2, "GET /v2/models/adder/ready")] {
+        let mock = Mock::answering(200, &[], "").await;
+        predictor(&mock.address, protocol).ready(&context()).await.unwrap();
+        assert_eq!(mock.only().line, line);
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_and_the_request_id_with_it() {
+    let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
+    let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let context = Context::new("request-7", Trace::parse(header).unwrap(), Duration::from_secs(60));
+    predictor(&mock.address, Protocol::V2).infer(&request(), &context).await.unwrap();
+    let got = mock.only();
+    assert_eq!(got.headers["x-request-id"], "request-7");
+    let parent = got.headers["traceparent"].to_str().unwrap();
+    assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && parent.ends_with("-01"), "{parent}");
+    assert!(!parent.contains("00f067aa0ba902b7"), "the span is a new one: {parent}");
+}
+
+#[tokio::test]
+async fn a_host_may_be_a_url_with_a_path_and_a_model_name_is_quoted() {
+    let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
+    let url = format!("http://{}/behind/", mock.address);
+    let metrics = Metrics::new().unwrap();
+    let predictor = Predictor::new("r", &url, "a/b?c", Protocol::V2, rows(), metrics).unwrap();
+    predictor.infer(&request(), &context()).await.unwrap();
+    assert_eq!(mock.only().line, "POST /behind/v2/models/a%2Fb%3Fc/infer");
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    for host in ["", "a b", "https://host", "http://host?x=1", "ftp://host", "host:port"] {
+        let made = Predictor::new("r", host, "m", Protocol::V2, rows(), Metrics::new().unwrap());
+        assert!(made.is_err(), "{host}");
+    }
+}
