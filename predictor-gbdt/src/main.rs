@@ -33,9 +33,10 @@ fn handler(args: &Args) -> Result<Handler, String> {
     let graphs = file.sessions(&runtime, args.server.threads())?;
     let graph = graphs.first().ok_or("--workers: expected at least 1")?;
     let metadata = file.metadata(&args.server.model_name, graph);
-    let scores = file.score_output(graph).ok_or("the model has no FP32 output that could be a score")?;
+    let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
     let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-    let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>()?;
+    let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>();
+    let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
     let model = Owned::start(metadata, v1, rankers, args.server.queue as usize);
     let model = model.map_err(|error| format!("--workers: {error}"))?;
     Ok(Handler {

@@ -1,7 +1,7 @@
 //! What is served: the bundle's ranker, or any ONNX file. Its metadata is read from the graph.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,8 @@ use crate::ranker::{ARTICLE_ID, ARTICLE_IDS};
 
 /// A model's file, read and checked.
 pub(crate) struct ModelFile {
+    /// The file, as a refusal names it.
+    place: String,
     content: Vec<u8>,
     version: String,
     /// What the bundle says of its ranker; nothing where the model is a file of its own.
@@ -31,11 +33,18 @@ impl ModelFile {
             let bundle = Bundle::open(path).map_err(|error| error.to_string())?;
             let content = bundle.read(RANKER).map_err(|error| error.to_string())?;
             let manifest = bundle.manifest();
-            return Ok(Self { content, version: manifest.version.clone(), ranking: Some(manifest.ranking.clone()) });
+            let (version, ranking) = (manifest.version.clone(), Some(manifest.ranking.clone()));
+            return Ok(Self { place: format!("bundle {}: {RANKER}", path.display()), content, version, ranking });
         }
         let file = if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) };
-        let content = fs::read(&file).map_err(|error| format!("--model-dir: {}: {error}", file.display()))?;
-        Ok(Self { content, version: "1".to_owned(), ranking: None })
+        let place = format!("--model-dir: {}", file.display());
+        let content = fs::read(&file).map_err(|error| format!("{place}: {error}"))?;
+        Ok(Self { place, content, version: "1".to_owned(), ranking: None })
+    }
+
+    /// What is wrong with the file, in one line that names it.
+    pub(crate) fn refusal(&self, reason: impl fmt::Display) -> String {
+        format!("{}: {reason}", self.place)
     }
 
     /// A session for each of `threads`.
@@ -43,9 +52,10 @@ impl ModelFile {
     /// # Errors
     /// The file is no ONNX model, or not the one that the bundle describes.
     pub(crate) fn sessions(&self, runtime: &Runtime, threads: usize) -> Result<Vec<Graph>, String> {
-        let graphs = (0..threads).map(|_| Graph::load(runtime, &self.content)).collect::<Result<Vec<_>, _>>()?;
+        let graphs = (0..threads).map(|_| Graph::load(runtime, &self.content)).collect::<Result<Vec<_>, _>>();
+        let graphs = graphs.map_err(|reason| self.refusal(reason))?;
         if let (Some(ranking), Some(graph)) = (&self.ranking, graphs.first()) {
-            check(ranking, graph).map_err(|reason| format!("bundle: {RANKER}: {reason}"))?;
+            check(ranking, graph).map_err(|reason| self.refusal(reason))?;
         }
         Ok(graphs)
     }

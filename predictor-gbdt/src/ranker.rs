@@ -21,7 +21,7 @@ impl Ranker {
     pub(crate) fn warmed(mut graph: Graph) -> Result<Self, String> {
         let inputs = graph.inputs().map(blank).collect::<Result<Vec<_>>>().map_err(|error| error.to_string())?;
         let request = InferRequest::of(inputs);
-        graph.infer(request).map_err(|error| format!("the model fails its self-test: {error}"))?;
+        graph.infer(request).map_err(|error| format!("it fails its self-test: {error}"))?;
         Ok(Self(graph))
     }
 }

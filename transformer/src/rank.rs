@@ -8,7 +8,8 @@ use std::{
 
 use catalog::articles::Articles;
 use dataplane::{
-    Context, Data, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, client::Predictor,
+    Context, Data, Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
+    client::{Predictor, Protocol},
     readiness::Latch,
 };
 
@@ -82,9 +83,15 @@ impl Ranker {
     }
 
     async fn refresh(&self, articles: &Articles, context: &Context) -> Result<Arc<Plan>> {
-        let metadata = self.predictor.metadata(context).await?;
-        let metadata = if metadata.inputs.is_empty() { &self.default_inputs } else { &metadata };
-        let plan = Plan::new(metadata, articles)
+        let mut metadata = self.predictor.metadata(context).await?;
+        if metadata.inputs.is_empty() {
+            metadata.inputs.clone_from(&self.default_inputs.inputs);
+        }
+        if self.predictor.protocol() == Protocol::V1 {
+            // The rows of a V1 instance come with their ids beside them, which are no column.
+            metadata.inputs.push(TensorMetadata::new(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
+        }
+        let plan = Plan::new(&metadata, articles)
             .map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("ranker `{}` {reason}", self.name())))?;
         let plan = Arc::new(plan);
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
@@ -175,12 +182,14 @@ fn floats(output: &Tensor) -> Option<Vec<f32>> {
 /// Scores by candidate. A ranker that names its rows may leave some out and order them as it likes; one that does not must answer
 /// every row in order.
 fn join(ids: &[&str], scores: Vec<f32>, response: &InferResponse, sent_ids: bool) -> Result<Vec<Option<f32>>, String> {
-    let Some(answered) = response.bytes(ARTICLE_IDS).filter(|_| sent_ids) else {
+    let Some(output) = response.output(ARTICLE_IDS).filter(|_| sent_ids) else {
         if scores.len() != ids.len() {
             return Err(format!("{} scores for {} candidates, and no ids", scores.len(), ids.len()));
         }
         return Ok(scores.into_iter().map(Some).collect());
     };
+    let answered =
+        output.as_bytes().ok_or_else(|| format!("output `{ARTICLE_IDS}` is {}", output.datatype().name()))?;
     if answered.len() != scores.len() {
         return Err(format!("{} scores for {} ids", scores.len(), answered.len()));
     }
@@ -218,6 +227,8 @@ mod tests {
             assert!(join(&["a", "b"], scores, &named(&ids), true).is_err(), "{ids:?}");
         }
         assert!(join(&["a", "b"], vec![0.1], &InferResponse::default(), true).is_err());
+        let numbers = InferResponse::of(vec![Tensor::vector(ARTICLE_IDS, vec![1, 2])]);
+        assert!(join(&["a", "b"], vec![0.1, 0.2], &numbers, true).is_err());
     }
 
     #[test]

@@ -1,0 +1,191 @@
+"""Writes the bundle: the directory that the servers read, as docs/bundle.md describes it."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hemline import interactions
+from hemline.errors import DataError
+from hemline.ranking import OUTPUT
+from hemline.report import say
+from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+from hemline.towers import EMBEDDING_SIZE, QUERY_INPUTS, QUERY_OUTPUT
+
+SCHEMA_VERSION = 1
+KEY_BYTES = 16
+MANIFEST = "manifest.json"
+QUERY_TOWER = "retrieval/query_tower.onnx"
+CUSTOMERS = "retrieval/customers.arrow"
+ARTICLES = "retrieval/articles.arrow"
+INDEX = "retrieval/articles.usearch"
+RANKER = "ranker/model.onnx"
+
+
+def create(work: Path, out: Path, seed: int) -> dict:
+    """Write the bundle of a trained work directory to `out` and return its manifest.
+
+    The bundle is written beside `out` and then takes its place; one that was there is replaced, and processes
+    that have mapped its files keep them. Raises DataError where `out` is something else than a bundle, or
+    where a step is missing: nothing is changed then.
+    """
+    _refuse_unless_bundle(out)
+    interactions.require(work, "train-retrieval", "towers.npz", "query_tower.onnx")
+    interactions.require(work, "train-ranking", "ranker.onnx")
+    interactions.require(work, "create-embeddings", "embeddings.json", "articles.usearch")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        new = Path(scratch) / "new"
+        for folder in ("retrieval", "ranker"):
+            (new / folder).mkdir(parents=True)
+        shutil.copyfile(work / "query_tower.onnx", new / QUERY_TOWER)
+        shutil.copyfile(work / "articles.usearch", new / INDEX)
+        shutil.copyfile(work / "ranker.onnx", new / RANKER)
+        write_arrow(articles(work), new / ARTICLES)
+        write_arrow(customers(work), new / CUSTOMERS)
+        manifest = describe(work, new, seed)
+        write_manifest(new, manifest)
+        if out.exists():
+            out.rename(Path(scratch) / "old")
+        new.rename(out)
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    say(f"Bundle {manifest['version']}: {size:,} bytes in {out}")
+    return manifest
+
+
+def read_manifest(bundle: Path) -> dict:
+    """The manifest. Raises DataError where there is none, or one of another schema version."""
+    try:
+        manifest = json.loads((bundle / MANIFEST).read_text())
+    except FileNotFoundError:
+        raise DataError(f"{bundle}: no bundle here ({MANIFEST} is missing)") from None
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        found = manifest.get("schema_version")
+        raise DataError(f"{bundle / MANIFEST}: schema_version {found}, not {SCHEMA_VERSION}")
+    return manifest
+
+
+def write_manifest(bundle: Path, manifest: dict) -> None:
+    """Write the manifest, or put it in place of the one that is there, at once."""
+    part = bundle / f".{MANIFEST}.part"
+    part.write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    os.replace(part, bundle / MANIFEST)
+
+
+def articles(work: Path) -> pa.Table:
+    """`articles.arrow`: a row an article, in the order of `articles.parquet`, which is the index's keys."""
+    texts = ("article_id", "prod_name", "detail_desc", "image")
+    table = pq.read_table(work / "articles.parquet", columns=[*texts, *ARTICLE_ATTRIBUTES])
+    columns = {name: table[name].cast(pa.string()).combine_chunks() for name in table.column_names}
+    columns |= {name: columns[name].dictionary_encode() for name in ARTICLE_ATTRIBUTES}
+    columns["embedding"] = _vectors(np.load(work / "item_embeddings.npy"))
+    return pa.table(columns)
+
+
+def customers(work: Path) -> pa.Table:
+    """`customers.arrow`: key and vector, by key; row 0 is the out-of-vocabulary customer with a zero key.
+
+    A customer of whom training saw no purchase still has the out-of-vocabulary vector, and is left out: servers
+    then say that they do not know them, which is true.
+    """
+    ids = pq.read_table(work / "customers.parquet", columns=["customer_id"])["customer_id"]
+    vectors = np.load(work / "customer_vectors.npy")
+    known = (vectors[1:] != vectors[0]).any(axis=1)
+    ids, vectors = ids.filter(pa.array(known)).to_pylist(), vectors[np.append(True, known)]
+    keys = np.array([customer_key(i) for i in ids], dtype=f"V{KEY_BYTES}")
+    # Big-endian halves compare as the bytes do.
+    halves = keys.view(">u8").reshape(-1, 2).astype(np.uint64)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))
+    sorted_keys = bytes(KEY_BYTES) + keys[order].tobytes()
+    key = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(KEY_BYTES), len(ids) + 1, [None, pa.py_buffer(sorted_keys)]
+    )
+    return pa.table({"key": key, "vector": _vectors(np.concatenate([vectors[:1], vectors[1:][order]]))})
+
+
+def customer_key(customer_id: str) -> bytes:
+    """First 16 bytes of the SHA-256 of the id's UTF-8 text."""
+    return hashlib.sha256(customer_id.encode()).digest()[:KEY_BYTES]
+
+
+def write_arrow(table: pa.Table, path: Path) -> None:
+    """Write one uncompressed record batch in Arrow's IPC file format; no column may have nulls.
+
+    Raises DataError where one has.
+    """
+    table = table.combine_chunks()
+    for name in table.column_names:
+        if table[name].null_count:
+            raise DataError(f"{path.name}: {table[name].null_count} nulls in column {name!r}, expected none")
+    schema = pa.schema([pa.field(f.name, f.type, nullable=False) for f in table.schema])
+    columns = [table[name].chunk(0) if table[name].num_chunks else table[name] for name in table.column_names]
+    with pa.OSFile(str(path), "wb") as file, pa.RecordBatchFileWriter(file, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def describe(work: Path, bundle: Path, seed: int) -> dict:
+    """The manifest of the files in `bundle`, with metrics still empty."""
+    features = interactions.features(work)
+    embeddings = json.loads((work / "embeddings.json").read_text())
+    files = {path: _fingerprint(bundle / path) for path in (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "version": version(files),
+        "seed": seed,
+        "window": features["window"],
+        "counts": {
+            "articles": _rows(bundle / ARTICLES),
+            "customers": _rows(bundle / CUSTOMERS) - 1,
+            "transactions": features["counts"]["transactions"],
+        },
+        "customers": {"default_age": features["default_age"]},
+        "retrieval": {
+            "embedding_size": EMBEDDING_SIZE,
+            "query_tower": {
+                "inputs": [{"name": n, "datatype": "FP32", "shape": [-1, size]} for n, size in QUERY_INPUTS],
+                "output": QUERY_OUTPUT,
+            },
+            "index": {"metric": "ip", "expansion_search": embeddings["expansion_search"]},
+        },
+        "ranking": {
+            "features": [{"name": name, "datatype": datatype} for name, datatype in RANKING_FEATURES],
+            "output": OUTPUT,
+        },
+        "metrics": {},
+        "files": files,
+    }
+
+
+def version(files: dict[str, dict]) -> str:
+    """First 12 hex digits of the SHA-256 over the sorted `path:sha256` lines, each ended by a newline."""
+    lines = "".join(f"{path}:{files[path]['sha256']}\n" for path in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
+
+
+def _rows(table: Path) -> int:
+    with pa.memory_map(str(table)) as file:
+        return pa.ipc.open_file(file).get_batch(0).num_rows
+
+
+def _fingerprint(path: Path) -> dict:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    flat = pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1))
+    item = pa.field("item", pa.float32(), nullable=False)
+    return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, matrix.shape[1]))
+
+
+def _refuse_unless_bundle(out: Path) -> None:
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise DataError(f"{out}: exists and is not a bundle ({MANIFEST} is missing), so it is not replaced")

@@ -1,0 +1,182 @@
+"""The `hemline` command: one subcommand per step, each a thin function over its module's `run`.
+
+Exit codes: 0; 64 for wrong usage (EX_USAGE); 65 for data that cannot be used (EX_DATAERR), with one line on
+stderr. Modules are imported when their command runs, so that `hemline --help` does not wait for the training
+libraries.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemline.errors import DataError
+
+TYPER_USAGE_ERROR = 2
+USAGE_ERROR = 64
+DATA_ERROR = 65
+
+app = typer.Typer(
+    help="Feature and training pipelines that make Hemline's bundles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Work = Annotated[Path, typer.Option("--work", help="Work directory that all steps share.", file_okay=False)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")]
+AtLeastOne = Annotated[int | None, typer.Option(min=1)]
+
+
+class Size(StrEnum):
+    """Named sizes of generated data."""
+
+    tiny = "tiny"
+    small = "small"
+    medium = "medium"
+    full = "full"
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option("--out", help="New directory for the data.", file_okay=False)],
+    size: Annotated[Size, typer.Option(help="tiny is for tests, full is as large as H&M's.")] = Size.small,
+    articles: Annotated[int | None, typer.Option(min=1, help="Instead of the size's number.")] = None,
+    customers: Annotated[int | None, typer.Option(min=1, help="Instead of the size's number.")] = None,
+    transactions: Annotated[int | None, typer.Option(min=1, help="Instead of the size's number.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the size's number; whole weeks.")
+    ] = None,
+    seed: Seed = 42,
+) -> None:
+    """Generate data in H&M's schema, with the oracle that knows the truth."""
+    from hemline import generate as step
+
+    step.run(out, size.value, seed, articles, customers, transactions, days)
+
+
+@app.command()
+def features(
+    data: Annotated[
+        Path, typer.Option("--data", help="Directory with H&M's three CSV files.", file_okay=False)
+    ],
+    work: Work,
+    max_positives: Annotated[
+        int,
+        typer.Option(min=1, help="Purchases in the ranking set for training; a tenth for the other splits."),
+    ] = 1_000_000,
+    seed: Seed = 42,
+) -> None:
+    """Read the CSV files, mend them, and write the work directory."""
+    from hemline import features as step
+
+    step.run(data, work, seed, max_positives)
+
+
+@app.command()
+def train_retrieval(
+    work: Work,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data (default: by their size).")
+    ] = None,
+    seed: Seed = 42,
+) -> None:
+    """Train the two towers."""
+    from hemline import retrieval
+
+    retrieval.train(work, seed, epochs)
+
+
+@app.command()
+def train_ranking(work: Work, seed: Seed = 42) -> None:
+    """Train the ranker."""
+    from hemline import ranking
+
+    ranking.train(work, seed)
+
+
+@app.command()
+def create_embeddings(work: Work) -> None:
+    """Compute the embedding of every article, and index them."""
+    from hemline import embeddings
+
+    embeddings.create(work)
+
+
+@app.command()
+def bundle(
+    work: Work,
+    out: Annotated[Path, typer.Option("--out", help="New directory for the bundle.", file_okay=False)],
+    seed: Seed = 42,
+) -> None:
+    """Write the bundle that the servers read."""
+    from hemline import bundle as step
+
+    step.create(work, out, seed)
+
+
+@app.command()
+def evaluate(
+    work: Work,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The bundle to measure.", file_okay=False)],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Where to draw the result (PNG).", dir_okay=False)
+    ] = None,
+) -> None:
+    """Measure a bundle on the test days, beside popularity and the oracle."""
+    from hemline import evaluate as step
+
+    step.evaluate(work, bundle, plot)
+
+
+@app.command()
+def load(
+    work: Work,
+    store: Annotated[str, typer.Option("--store", help="Where to: sqlite://PATH")],
+) -> None:
+    """Load customers and their purchases into the store that the servers read."""
+    from hemline import load as step
+
+    step.run(work, store)
+
+
+Bundle = Annotated[Path, typer.Option("--bundle", help="The bundle to serve.", file_okay=False)]
+Store = Annotated[str, typer.Option("--store", help="The store to serve from: sqlite://PATH")]
+Binaries = Annotated[Path, typer.Option("--binaries", help="Folder with the servers.", file_okay=False)]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+
+
+@app.command()
+def run(
+    bundle: Bundle,
+    store: Store,
+    work: Work,
+    binaries: Binaries = Path("target/release"),
+    port: Port = 8080,
+    predictor_port: Port = 8085,
+) -> None:
+    """Start the transformer and its predictor, show one recommendation, and serve until Ctrl-C."""
+    from hemline import run as step
+
+    raise typer.Exit(step.run(bundle, store, work, binaries, port, predictor_port))
+
+
+@app.command()
+def smoke(bundle: Bundle, store: Store, work: Work, binaries: Binaries = Path("target/release")) -> None:
+    """Start the pair on free ports, ask it what people ask it, and check the answers."""
+    from hemline import smoke as step
+
+    raise typer.Exit(step.smoke(bundle, store, work, binaries))
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        app()
+    except DataError as error:
+        print(f"hemline: {error}", file=sys.stderr)
+        sys.exit(DATA_ERROR)
+    except SystemExit as stop:
+        sys.exit(USAGE_ERROR if stop.code == TYPER_USAGE_ERROR else stop.code)

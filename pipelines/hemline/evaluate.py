@@ -1,0 +1,316 @@
+"""Evaluates a bundle's own files on the test week: is what is served better than showing everyone what sells?
+
+Four lists of the same customers are compared, each without what the customer had already bought:
+popularity  what sold most in the last seven days before the test window
+retrieval   the 100 articles whose embeddings fit the query best (exact search), best first
+served      the same 100, in the order of the ranker: what a request is answered with
+oracle      the true probabilities, where the data are generated: the best that any list can do
+
+The truth is what a customer bought in the test window and had not bought before.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from hemline import bundle as bundles
+from hemline import interactions, rankings
+from hemline.errors import DataError
+from hemline.interactions import Baskets, Interactions
+from hemline.report import console, progress_bar, say
+from hemline.schema import ARTICLES, CUSTOMERS, ORACLE
+
+CANDIDATES = 100
+POPULAR_DAYS = 7
+# More customers would narrow the intervals little and take long.
+MOST_CUSTOMERS = 20_000
+CHUNK = 200  # customers a call of the ranker
+COLUMNS = {"recall_at_100": "Recall@100", "ndcg_at_12": "NDCG@12", "map_at_12": "MAP@12"}
+COLOURS = {"popularity": "#9aa5b1", "retrieval": "#6fa8dc", "served": "#3b6ea5", "oracle": "#d9c27a"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every list: for these customers, what will they buy that they have not bought yet?"""
+
+    truth: Baskets
+    bought: Baskets  # before the test window
+    articles: int
+    month: int
+    without_truth: int  # test customers who bought nothing new
+    unknown: np.ndarray  # bool [n], customers without a purchase before the test window
+
+
+def evaluate(work: Path, bundle: Path, plot: Path | None = None) -> dict:
+    """Evaluate `bundle` on the test split of `work`: print, plot (default `work/evaluation.png`), and record.
+
+    The numbers go into the manifest's `metrics` and are returned. Raises DataError where there is no bundle,
+    it is of other articles, or the test split has no customer to ask about.
+    """
+    manifest = bundles.read_manifest(bundle)
+    purchases, window = interactions.read(work), interactions.window(work)
+    true = true_ranking(work)
+    question = ask(purchases, window, manifest["seed"], among=true and np.unique(true[0]))
+    lists = {"popularity": popularity(purchases, window, question)}
+    lists |= bundle_lists(work, bundle, manifest, question)
+    if true:
+        lists["oracle"] = oracle(true, question)
+
+    metrics = measure(lists, question, manifest["seed"])
+    metrics["split"] = window["split"]
+    bundles.write_manifest(bundle, manifest | {"metrics": metrics})
+    show(metrics)
+    for sentence in verdict(metrics):
+        say(sentence)
+    draw(metrics, plot or work / "evaluation.png")
+    return metrics
+
+
+def ask(purchases: Interactions, window: dict, seed: int, among: np.ndarray | None = None) -> Question:
+    """The test window's question, `among` these customers where given (the oracle may know but a sample).
+
+    Raises DataError where nobody bought anything new in it.
+    """
+    before, during = purchases.of("train", "validation"), purchases.of("test")
+    truth = interactions.first_purchases(during, before)
+    without = len(np.unique(during.customer)) - len(truth)
+    if not len(truth):
+        days = f"{window['test_start']} to {window['test_end']}"
+        raise DataError(f"the test split ({days}) has no new purchase to predict")
+    if among is not None:
+        truth = truth.of(truth.customers[np.isin(truth.customers, among)])
+    truth = truth.sample(MOST_CUSTOMERS, seed)
+    bought = interactions.baskets(before.pairs(), before.articles).of(truth.customers)
+    month = int(window["test_start"][5:7])
+    return Question(truth, bought, purchases.articles, month, without, bought.sizes() == 0)
+
+
+def popularity(purchases: Interactions, window: dict, question: Question) -> np.ndarray:
+    """What sold most often in the last days before the test window, for each customer: [n, CANDIDATES].
+
+    In a random split, where test and training share their days, all purchases outside the test split count.
+    """
+    before = purchases.of("train", "validation")
+    if window["split"] == "temporal" and len(before.day):
+        # The split ends the day before the test window; a day without sales still is one of the seven.
+        last = (np.datetime64(window["test_start"]) - np.datetime64(window["first"])).astype(int) - 1
+        before = before.where(before.day > last - POPULAR_DAYS)
+    sold = np.bincount(before.article, minlength=question.articles).astype(np.float32)
+    one = np.ones((len(question.truth), 1), np.float32)
+    return interactions.top(one, sold[:, None], question.bought, CANDIDATES)
+
+
+def true_ranking(work: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Customers, articles (rows of their tables) and ranks from 0 of the oracle's lists; None without one."""
+    if not (work / ORACLE).exists():
+        return None
+    table = pq.read_table(work / ORACLE, columns=["customer_id", "article_id", "rank"])
+    customers = _rows(work / CUSTOMERS, "customer_id", table["customer_id"])
+    return customers, _rows(work / ARTICLES, "article_id", table["article_id"]), table["rank"].to_numpy() - 1
+
+
+def oracle(true: tuple[np.ndarray, np.ndarray, np.ndarray], question: Question) -> np.ndarray:
+    """The true ranking of generated data: [n, CANDIDATES]."""
+    wanted = np.isin(true[0], question.truth.customers) & (true[2] < CANDIDATES)
+    customers, articles, rank = (column[wanted] for column in true)
+    ranking = np.full((len(question.truth), CANDIDATES), -1)
+    ranking[np.searchsorted(question.truth.customers, customers), rank] = articles
+    return ranking
+
+
+def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -> dict[str, np.ndarray]:
+    """The lists `retrieval` and `served` of the bundle's own files: [n, CANDIDATES] each."""
+    articles = _arrow(bundle / bundles.ARTICLES)
+    ids = pq.read_table(work / ARTICLES, columns=["article_id"])["article_id"].cast(pa.string())
+    if not articles["article_id"].combine_chunks().equals(ids.combine_chunks()):
+        raise DataError(f"{bundle}: made of other articles than {work}")
+    ages = pq.read_table(work / CUSTOMERS, columns=["age"])["age"].to_numpy()
+    ages = ages[question.truth.customers].astype(np.float32)
+    season = 2 * np.pi * question.month / 12
+    seasons = {"month_sin": np.float32(np.sin(season)), "month_cos": np.float32(np.cos(season))}
+    inputs = {
+        "customer_vector": customer_vectors(work, bundle, question.truth.customers),
+        "age": ages[:, None],
+        **{name: np.full((len(ages), 1), value, np.float32) for name, value in seasons.items()},
+    }
+    output = manifest["retrieval"]["query_tower"]["output"]
+    (queries,) = _session(bundle / bundles.QUERY_TOWER).run([output], inputs)
+    embeddings = articles["embedding"].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
+    found = interactions.top(queries, embeddings, question.bought, CANDIDATES)
+    return {"retrieval": found, "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons})}
+
+
+def customer_vectors(work: Path, bundle: Path, rows: np.ndarray) -> np.ndarray:
+    """The bundle's vectors of customers, given as rows of `customers.parquet`: float32 [n, size].
+
+    Found by key, as a server does; the out-of-vocabulary vector where the bundle does not have the customer.
+    """
+    ids = pq.read_table(work / CUSTOMERS, columns=["customer_id"])["customer_id"].take(rows)
+    table = _arrow(bundle / bundles.CUSTOMERS)
+    keys = pa.array([bundles.customer_key(i) for i in ids.to_pylist()], pa.binary(bundles.KEY_BYTES))
+    at = pc.index_in(keys, value_set=table["key"]).fill_null(0).to_numpy()
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    return vectors[at]
+
+
+def rank(bundle: Path, manifest: dict, articles: pa.Table, found: np.ndarray, customer: dict) -> np.ndarray:
+    """`found` in the order of the bundle's ranker, ties by retrieval rank; -1 stays last.
+
+    `customer` has the features that are not the article's: arrays [n], or one number for everyone.
+    """
+    session, output = _session(bundle / bundles.RANKER), manifest["ranking"]["output"]
+    texts = {
+        f["name"]: np.array(articles[f["name"]].to_pylist(), dtype=object)
+        for f in manifest["ranking"]["features"]
+        if f["datatype"] == "BYTES"
+    }
+    ordered = np.empty_like(found)
+    with progress_bar("rank", len(found)) as bar:
+        for start in range(0, len(found), CHUNK):
+            part = found[start : start + CHUNK]
+            inputs = {name: values[part].reshape(-1, 1) for name, values in texts.items()}
+            for name, values in customer.items():
+                values = values[start : start + CHUNK, None] if np.ndim(values) else values
+                inputs[name] = np.broadcast_to(values, part.shape).reshape(-1, 1).astype(np.float32)
+            scores = session.run([output], inputs)[0].reshape(part.shape)
+            scores = np.where(part < 0, -np.inf, scores)
+            order = np.argsort(-scores, axis=1, kind="stable")
+            ordered[start : start + CHUNK] = np.take_along_axis(part, order, axis=1)
+            bar.advance(len(part))
+    return ordered
+
+
+def measure(lists: dict[str, np.ndarray], question: Question, seed: int) -> dict:
+    """Every metric of every list with its interval, the differences that matter, and who was counted."""
+    sizes = question.truth.sizes()
+    hits = {name: rankings.hits(found, question.truth, question.articles) for name, found in lists.items()}
+    ndcg = {name: rankings.ndcg(hit, sizes) for name, hit in hits.items()}
+    measured = {
+        name: {
+            "recall_at_100": rankings.interval(rankings.recall(hit, sizes), seed),
+            "ndcg_at_12": rankings.interval(ndcg[name], seed),
+            "map_at_12": rankings.interval(rankings.average_precision(hit, sizes), seed),
+        }
+        for name, hit in hits.items()
+    }
+    unknown = {name: float(values[question.unknown].mean()) for name, values in ndcg.items()}
+    return {
+        "lists": measured,
+        "ndcg_at_12_differences": {
+            "served_minus_popularity": rankings.interval(ndcg["served"] - ndcg["popularity"], seed),
+            "served_minus_retrieval": rankings.interval(ndcg["served"] - ndcg["retrieval"], seed),
+            "retrieval_minus_popularity": rankings.interval(ndcg["retrieval"] - ndcg["popularity"], seed),
+        },
+        "customers": {
+            "evaluated": len(sizes),
+            "without_new_purchase": question.without_truth,
+            "unknown_in_training": int(question.unknown.sum()),
+        },
+        "unknown_customers_ndcg_at_12": unknown if question.unknown.any() else {},
+    }
+
+
+def show(metrics: dict) -> None:
+    """The metrics as a table."""
+    counts = metrics["customers"]
+    title = f"Test split ({metrics['split']}), {counts['evaluated']:,} customers"
+    table = Table(title=title, title_justify="left")
+    table.add_column("list")
+    for name in COLUMNS.values():
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, measured in metrics["lists"].items():
+        table.add_row(name, *(_with_interval(measured[key]) for key in COLUMNS))
+    console().print(table)
+    say(
+        f"Left out: {counts['without_new_purchase']:,} customers who bought nothing new. "
+        f"Unknown before the test split: {counts['unknown_in_training']:,} of those evaluated."
+    )
+    for name, value in metrics["unknown_customers_ndcg_at_12"].items():
+        say(f"  NDCG@12 of {name} for the unknown: {value:.4f}")
+
+
+def verdict(metrics: dict) -> list[str]:
+    """What the numbers say, in plain sentences."""
+    differences = metrics["ndcg_at_12_differences"]
+    served, order = (differences[f"served_minus_{other}"] for other in ("popularity", "retrieval"))
+    sentences = [
+        {
+            1: f"What is served is better than popularity: NDCG@12 {_with_interval(served, '+')}.",
+            0: f"What is served can't be told from popularity: NDCG@12 {_with_interval(served, '+')}.",
+            -1: f"What is served is WORSE than popularity: NDCG@12 {_with_interval(served, '+')}.",
+        }[_sign(served)],
+        {
+            1: f"The ranker's order is better than retrieval's: NDCG@12 {_with_interval(order, '+')}.",
+            0: f"The ranker's order can't be told from retrieval's: NDCG@12 {_with_interval(order, '+')}.",
+            -1: f"The ranker makes the order WORSE than retrieval's: NDCG@12 {_with_interval(order, '+')}.",
+        }[_sign(order)],
+    ]
+    lists = metrics["lists"]
+    if "oracle" in lists:
+        found, possible = (lists[name]["recall_at_100"]["mean"] for name in ("retrieval", "oracle"))
+        popular, best = (lists[name]["ndcg_at_12"]["mean"] for name in ("popularity", "oracle"))
+        if possible and best:
+            sentences.append(
+                f"Of what the oracle can find, retrieval finds {found / possible:.0%} (Recall@100); "
+                f"of its NDCG@12, popularity has {popular / best:.0%}."
+            )
+    if metrics["split"] == "random":
+        sentences.append(
+            "The data have too few days for a temporal split: test purchases are a random part of the same "
+            "days as training. That shows that every step runs, and how well a basket is completed; it can't "
+            "show how well next week is predicted, and popularity here knows the very days it is asked about."
+        )
+    return sentences
+
+
+def draw(metrics: dict, path: Path) -> None:
+    """Bars with intervals: a panel a metric, a bar a list."""
+    from matplotlib.figure import Figure  # slow to import, needed here only
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    names = list(metrics["lists"])
+    for axes, (key, title) in zip(figure.subplots(1, len(COLUMNS)), COLUMNS.items(), strict=True):
+        values = [metrics["lists"][name][key] for name in names]
+        means = [v["mean"] for v in values]
+        errors = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
+        axes.bar(names, means, yerr=errors, capsize=4, color=[COLOURS[name] for name in names])
+        for i, value in enumerate(values):
+            axes.annotate(
+                f"{value['mean']:.3f}", (i, value["high"]), (0, 3), textcoords="offset points", ha="center"
+            )
+        axes.set_title(title)
+        axes.margins(y=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+    counts, split = metrics["customers"]["evaluated"], metrics["split"]
+    figure.suptitle(f"{counts:,} customers, {split} split; whiskers: 95 % bootstrap intervals")
+    figure.savefig(path, dpi=120)
+
+
+def _with_interval(value: dict[str, float], sign: str = "") -> str:
+    return f"{value['mean']:{sign}.4f} [{value['low']:{sign}.4f}, {value['high']:{sign}.4f}]"
+
+
+def _sign(difference: dict[str, float]) -> int:
+    """1 or -1 where the interval leaves out 0, else 0."""
+    return (difference["low"] > 0) - (difference["high"] < 0)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _arrow(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _rows(path: Path, column: str, values: pa.ChunkedArray) -> np.ndarray:
+    """Row numbers of ids in one of the work directory's tables."""
+    ids = pq.read_table(path, columns=[column])[column].cast(values.type)
+    return pc.index_in(values, value_set=ids).to_numpy()

@@ -1,0 +1,337 @@
+"""Trains the two towers: given a customer, an age and a month, which articles come next?
+
+Trained with an in-batch softmax: the articles of a batch are each other's negatives. What sells well is a
+negative more often, which is corrected for (logQ), so that the inner product learns the log-probability of a
+purchase, popularity included.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnxruntime
+import optax
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hemline import interactions, rankings, towers
+from hemline.interactions import Interactions
+from hemline.report import progress_bar, say
+from hemline.towers import EMBEDDING_SIZE, Params
+
+# The recipe's list. Both are few and coarse, so that an article nobody bought yet has good company in its
+# group.
+ITEM_ATTRIBUTES = ("garment_group_name", "index_group_name")
+CANDIDATES = 100
+PARITY_ROWS = 2048
+PARITY = 1e-5
+
+_query_tower, _item_tower = jax.jit(towers.query_tower), jax.jit(towers.item_tower)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Chosen by Recall@100 on validation."""
+
+    half_lives: tuple[float, ...] = (
+        math.inf,
+        30.0,
+    )  # days until a purchase is drawn half as often; the best is kept
+    epochs: int = 30  # at most
+    patience: int = 2  # epochs without a better validation recall before stopping
+    batch: int = 1024  # purchases
+    forget: float = 1.0  # a row seen n times is left out with probability forget / (forget + n)
+    dense_rate: float = 2e-3
+    table_rate: float = 0.1
+    l2: float = 0.1
+    validation_customers: int = 5000
+
+
+def train(work: Path, seed: int, epochs: int | None = None, settings: Settings | None = None) -> dict:
+    """Train the towers and write `towers.npz`, `query_tower.onnx` and `retrieval.json` into `work`.
+
+    The half-life of purchases and the number of epochs are chosen on train → validation; the towers that are
+    kept are then trained with them on train + validation, because the week before the test window says most
+    about it. Returns what `retrieval.json` says. Raises DataError without the feature pipeline's output and
+    RuntimeError where ONNX and JAX disagree.
+    """
+    settings = settings or Settings()
+    settings = replace(settings, epochs=epochs or settings.epochs)
+    purchases, one_hot, ages = interactions.read(work), item_attributes(work), customer_ages(work)
+    known, later = purchases.of("train"), purchases.of("validation")
+
+    check = _Check(known, later, one_hot, ages, settings, seed)
+    trials = {}
+    for half_life in settings.half_lives:
+        say(f"trial with a half-life of {half_life} days")
+        trial = Course(known, one_hot, ages, settings, half_life, seed)
+        trials[half_life] = _until_it_stops_improving(trial, check, settings)
+    half_life = max(trials, key=lambda h: max(trials[h]))
+    epochs = int(np.argmax(trials[half_life])) + 1
+
+    course = Course(purchases.of("train", "validation"), one_hot, ages, settings, half_life, seed)
+    for epoch in range(epochs):
+        course.epoch(f"train + validation, half-life {half_life}, epoch {epoch + 1} of {epochs}")
+
+    params = course.params()
+    towers.save(work / "towers.npz", params)
+    (work / "query_tower.onnx").write_bytes(
+        towers.query_tower_onnx(params).SerializeToString(deterministic=True)
+    )
+    report = {
+        "settings": asdict(settings) | {"half_lives": [str(h) for h in settings.half_lives]},
+        "half_life": str(half_life),
+        "epochs": epochs,
+        "validation_recall_at_100": {str(h): history for h, history in trials.items()},
+        "validation_customers": len(check.truth),
+        "onnx_largest_difference": check_parity(work, params, ages, seed),
+    }
+    (work / "retrieval.json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    return report
+
+
+def query_embedding(work: Path, customer_ids: list[str], ages: np.ndarray, months: np.ndarray) -> np.ndarray:
+    """The JAX query tower's embeddings [n, 16] of customers at ages in years [n] and months 1..12 [n].
+
+    A customer who is not in `customers.parquet` has the out-of-vocabulary vector.
+    """
+    known = pq.read_table(work / "customers.parquet", columns=["customer_id"])["customer_id"]
+    rows = (
+        pc.index_in(pa.array(customer_ids, known.type), value_set=known)
+        .fill_null(-1)
+        .to_numpy(zero_copy_only=False)
+    )
+    params = towers.load(work / "towers.npz")
+    return queries(params, params["customer_vectors"][rows + 1], ages, months)
+
+
+def customer_ages(work: Path) -> np.ndarray:
+    """Ages in years of all customers, float32 [customers]."""
+    return pq.read_table(work / "customers.parquet", columns=["age"])["age"].to_numpy().astype(np.float32)
+
+
+def item_attributes(work: Path) -> np.ndarray:
+    """One-hot garment group and index group of all articles, columns by name: float32 [articles, H]."""
+    table = pq.read_table(work / "articles.parquet", columns=list(ITEM_ATTRIBUTES))
+    values = [np.asarray(table[name].to_pylist(), dtype=str) for name in ITEM_ATTRIBUTES]
+    return np.concatenate([(v[:, None] == np.unique(v)) for v in values], axis=1).astype(np.float32)
+
+
+def queries(params: Params, vectors: np.ndarray, ages: np.ndarray, months: np.ndarray) -> np.ndarray:
+    """Query embeddings [n, 16] of customer vectors [n, 16] at ages in years [n] and months 1..12 [n]."""
+    sin, cos = _season(months)
+    return np.asarray(_query_tower(_dense(params), vectors, np.asarray(ages, np.float32), sin, cos))
+
+
+def item_embeddings(params: Params, one_hot: np.ndarray) -> np.ndarray:
+    """Embeddings of all articles, of equal length: float32 [articles, 16]."""
+    return towers.equal_lengths(np.asarray(_item_tower(_dense(params), params["article_vectors"], one_hot)))
+
+
+def check_parity(work: Path, params: Params, ages: np.ndarray, seed: int) -> float:
+    """Largest difference between the ONNX query tower and JAX. Raises RuntimeError where it is above 1e-5."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, len(params["customer_vectors"]), PARITY_ROWS)
+    age, month = ages[np.maximum(rows, 1) - 1], rng.integers(1, 13, PARITY_ROWS)
+    vectors, (sin, cos) = params["customer_vectors"][rows], _season(month)
+    session = onnxruntime.InferenceSession(work / "query_tower.onnx", providers=["CPUExecutionProvider"])
+    inputs = {
+        "customer_vector": vectors,
+        "age": age[:, None],
+        "month_sin": sin[:, None],
+        "month_cos": cos[:, None],
+    }
+    (got,) = session.run([towers.QUERY_OUTPUT], inputs)
+    difference = float(np.abs(got - queries(params, vectors, age, month)).max())
+    if not difference <= PARITY:
+        raise RuntimeError(f"query_tower.onnx differs from JAX by {difference:.1e}, more than {PARITY:.0e}")
+    return difference
+
+
+class Course:
+    """One training of the towers on a set of purchases, epoch by epoch.
+
+    Rows of the two embedding tables are offsets: of a customer from the out-of-vocabulary vector, of an
+    article from what its attributes say. They start at zero and are left out at random (the less often seen,
+    the more), so the towers also learn to do without, and a customer or an article that training never saw is
+    the typical one of its kind instead of noise.
+    """
+
+    def __init__(
+        self,
+        purchases: Interactions,
+        one_hot: np.ndarray,
+        ages: np.ndarray,
+        settings: Settings,
+        half_life: float,
+        seed: int,
+    ) -> None:
+        self.purchases, self.one_hot, self.ages, self.settings = purchases, one_hot, ages, settings
+        self.rng = np.random.default_rng(seed)
+        # Where articles live shortly, what sold last month says more than what sold last year: old purchases
+        # are then drawn less often. Where tastes are steady, every purchase helps. Validation tells which.
+        age = purchases.day.max() - purchases.day
+        self.weight = np.exp2(-age / half_life).astype(np.float32)
+        self.seen_customer = np.bincount(purchases.customer, self.weight, purchases.customers).astype(
+            np.float32
+        )
+        self.seen_article = np.bincount(purchases.article, self.weight, purchases.articles).astype(np.float32)
+
+        self.dense, self.constants = towers.initial(one_hot.shape[1], ages, self.rng)
+        self.optimiser = optax.adam(settings.dense_rate)
+        self.state = self.optimiser.init(self.dense)
+        self.tables = {
+            "customer": jnp.zeros((purchases.customers, EMBEDDING_SIZE)),
+            "article": jnp.zeros((purchases.articles, EMBEDDING_SIZE)),
+        }
+        self.squares = {name: jnp.full(len(table), 1e-2) for name, table in self.tables.items()}
+
+    def epoch(self, title: str) -> float:
+        """Draw the purchases once, in random order, and learn from them. Returns the mean loss in nats."""
+        batches = self._batches()
+        losses = []
+        with progress_bar(title, len(batches)) as bar:
+            for batch in batches:
+                self.dense, self.state, self.tables, self.squares, loss = _step(
+                    self.dense, self.state, self.tables, self.squares, self.constants, batch, self.settings
+                )
+                losses.append(loss)
+                bar.advance()
+        return float(np.mean(losses))
+
+    def params(self) -> Params:
+        """Everything that the towers need; `customer_vectors` has the out-of-vocabulary customer in row 0."""
+        unknown = self.dense["unknown_customer"][None]
+        customers = jnp.concatenate([unknown, unknown + self.tables["customer"]])
+        return {
+            **self.dense,
+            **self.constants,
+            "customer_vectors": np.asarray(customers),
+            "article_vectors": np.asarray(self.tables["article"]),
+        }
+
+    def _batches(self) -> "_Batches":
+        drawn = np.flatnonzero(self.rng.random(len(self.weight), np.float32) < self.weight)
+        self.rng.shuffle(drawn)
+        size = min(self.settings.batch, len(drawn))
+        return _Batches(self, drawn[: len(drawn) // size * size].reshape(-1, size))
+
+
+@dataclass
+class _Batches:
+    course: Course
+    rows: np.ndarray  # [batches, B]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return map(self._batch, self.rows)
+
+    def _batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        c, p = self.course, self.course.purchases
+        customer, month = p.customer[rows], p.month[rows]
+        article = p.article[rows]
+        sin, cos = _season(month)
+        return {
+            "customer": customer,
+            "article": article,
+            "age": c.ages[customer],
+            "sin": sin,
+            "cos": cos,
+            "log_share": np.log(c.seen_article[article] / c.seen_article.sum()),
+            "keep_customer": self._keep(c.seen_customer[customer]),
+            "keep_article": self._keep(c.seen_article[article]),
+            "one_hot": c.one_hot[article],
+        }
+
+    def _keep(self, seen: np.ndarray) -> np.ndarray:
+        forget = self.course.settings.forget
+        return (self.course.rng.random(len(seen)) >= forget / (forget + seen)).astype(np.float32)
+
+
+def _loss(dense: Params, customer: jax.Array, article: jax.Array, constants: Params, batch: dict, l2: float):
+    """Mean cross entropy of each purchase's article among the batch's, in nats; tables' rows come in."""
+    vector = dense["unknown_customer"] + customer * batch["keep_customer"][:, None]
+    queries = towers.query_tower(dense | constants, vector, batch["age"], batch["sin"], batch["cos"])
+    items = towers.item_tower(dense, article * batch["keep_article"][:, None], batch["one_hot"])
+    logits = queries @ items.T - batch["log_share"]
+    # Not negatives: the article itself met again, and what the same customer bought elsewhere in the batch.
+    same = batch["article"][:, None] == batch["article"][None, :]
+    same |= batch["customer"][:, None] == batch["customer"][None, :]
+    logits = jnp.where(same & ~jnp.eye(len(queries), dtype=bool), -jnp.inf, logits)
+    loss = (jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)).mean()
+    return loss + l2 * ((customer**2).sum() + (article**2).sum()) / len(queries), loss
+
+
+@partial(jax.jit, static_argnames="settings", donate_argnames=("tables", "squares"))
+def _step(dense, state, tables, squares, constants, batch, settings: Settings):
+    """One step: Adam for the dense layers, row-wise Adagrad for the tables' rows of this batch only."""
+    ids = {"customer": batch["customer"], "article": batch["article"]}
+    rows = {name: tables[name][ids[name]] for name in tables}
+    gradient = jax.value_and_grad(_loss, argnums=(0, 1, 2), has_aux=True)
+    (_, loss), (of_dense, *of_rows) = gradient(
+        dense, rows["customer"], rows["article"], constants, batch, settings.l2
+    )
+    updates, state = optax.adam(settings.dense_rate).update(of_dense, state)
+    dense = optax.apply_updates(dense, updates)
+    tables, squares = dict(tables), dict(squares)
+    for name, of_row in zip(("customer", "article"), of_rows, strict=True):
+        of_row = of_row * len(batch["customer"])  # of the purchase's own loss, whatever the size of the batch
+        squares[name] = squares[name].at[ids[name]].add((of_row**2).mean(axis=1))
+        rate = settings.table_rate * jax.lax.rsqrt(squares[name][ids[name]])
+        tables[name] = tables[name].at[ids[name]].add(-rate[:, None] * of_row)
+    return dense, state, tables, squares, loss
+
+
+class _Check:
+    """Recall@100 on validation purchases that the customer had not made before."""
+
+    def __init__(
+        self, known: Interactions, later: Interactions, one_hot, ages, settings: Settings, seed: int
+    ):
+        self.truth = interactions.first_purchases(later, known).sample(settings.validation_customers, seed)
+        self.bought = interactions.baskets(known.pairs(), known.articles).of(self.truth.customers)
+        self.month = np.full(len(self.truth), later.month[0]) if len(self.truth) else np.zeros(0)
+        self.one_hot, self.ages, self.articles = one_hot, ages[self.truth.customers], known.articles
+
+    def recall(self, params: Params) -> float:
+        vectors = params["customer_vectors"][self.truth.customers + 1]
+        ranking = interactions.top(
+            queries(params, vectors, self.ages, self.month),
+            item_embeddings(params, self.one_hot),
+            self.bought,
+            CANDIDATES,
+        )
+        hit = rankings.hits(ranking, self.truth, self.articles)
+        return float(rankings.recall(hit, self.truth.sizes()).mean())
+
+
+def _until_it_stops_improving(course: Course, check: _Check, settings: Settings) -> list[float]:
+    """Validation recall after each epoch, until it has not improved for `patience` epochs."""
+    history: list[float] = []
+    while len(history) < settings.epochs and len(history) - _last_best(history) <= settings.patience:
+        loss = course.epoch(f"train, epoch {len(history) + 1}")
+        history.append(check.recall(course.params()))
+        say(f"epoch {len(history)}: loss {loss:.4f}, validation Recall@100 {history[-1]:.4f}")
+    return history
+
+
+def _last_best(history: list[float]) -> int:
+    return int(np.argmax(history)) + 1 if history else 0
+
+
+def _season(months: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    angle = 2 * np.pi * np.asarray(months) / 12
+    return np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
+
+
+def _dense(params: Params) -> Params:
+    return {name: value for name, value in params.items() if not name.endswith("_vectors")}

@@ -1,0 +1,183 @@
+"""Runs the pair in the foreground: `hemline run` shows one real recommendation, and serves until Ctrl-C."""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from hemline import schema
+from hemline.errors import DataError
+from hemline.pair import MODEL, Pair, PairError, check_free, interruptible, predictions
+
+USAGE_ERROR = 64
+TITLES = 6  # purchases that are shown
+SHOWN = 10  # recommendations that are shown
+WATCH_SECONDS = 0.2
+PLAIN_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class Article:
+    """What people want to see of an article."""
+
+    article_id: str
+    prod_name: str
+    product_type_name: str
+    colour_group_name: str
+    department_name: str
+
+
+class Shop:
+    """The work directory's tables, by id. Raises DataError where they are missing."""
+
+    def __init__(self, work: Path) -> None:
+        """Opens them; nothing is read before it is asked for."""
+        tables = (schema.ARTICLES, schema.CUSTOMERS, schema.TRANSACTIONS)
+        for table in tables:
+            if not (work / table).is_file():
+                raise DataError(f"{table}: not in {work}; run `hemline features` first")
+        self._db = duckdb.connect()
+        for table in tables:
+            self._db.read_parquet(str(work / table)).create_view(table.removesuffix(".parquet"))
+
+    def articles(self) -> dict[str, Article]:
+        """All articles."""
+        columns = ", ".join(Article.__dataclass_fields__)
+        return {row[0]: Article(*row) for row in self._db.sql(f"select {columns} from articles").fetchall()}
+
+    def customer(self) -> str:
+        """Somebody with a few purchases who bought on the last day; always the same one."""
+        rows = self._db.sql(
+            """
+            with last as (select distinct customer_id from transactions
+                          where t_dat = (select max(t_dat) from transactions))
+            select customer_id from transactions semi join last using (customer_id)
+            group by customer_id order by abs(count(distinct article_id) - 8), customer_id limit 1
+            """
+        ).fetchall()
+        if not rows:
+            raise DataError("transactions.parquet: has no purchases, so there is nobody to recommend to")
+        return rows[0][0]
+
+    def last_day(self) -> str:
+        """The day of the last purchase (ISO)."""
+        return str(self._db.sql("select max(t_dat)::date from transactions").fetchall()[0][0])
+
+    def purchases(self, customer_id: str) -> list[str]:
+        """Ids of the articles that the customer bought, the latest first."""
+        question = """
+            select article_id from transactions where customer_id = ?
+            group by article_id order by max(t_dat) desc, article_id
+        """
+        return [row[0] for row in self._db.execute(question, [customer_id]).fetchall()]
+
+
+def run(bundle: Path, store: str, work: Path, binaries: Path, port: int, predictor_port: int) -> int:
+    """Serves until Ctrl-C (or SIGTERM), and returns the exit code.
+
+    0; 64 for a port that is taken; 1 where a server fails. Raises DataError where the work directory or a
+    program is missing.
+    """
+    console, shop = output(), Shop(work)
+    try:
+        check_free(port, "--port", "PORT")
+        check_free(predictor_port, "--predictor-port", "PREDICTOR_PORT")
+    except PairError as error:
+        say_why(error)
+        return USAGE_ERROR
+    pair = Pair(bundle, store, binaries, port, predictor_port, logs=work / "logs")
+    with refusals(console) as outcome, interruptible(), pair:
+        introduce(console, pair, shop, work / "logs")
+        while True:
+            pair.check_alive()
+            time.sleep(WATCH_SECONDS)
+    return outcome.code
+
+
+def output() -> Console:
+    """A console on stdout, wide enough for a table where stdout is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+class Outcome:
+    """How a run ended."""
+
+    code = 0
+
+
+@contextmanager
+def refusals(console: Console) -> Iterator[Outcome]:
+    """Ends quietly on Ctrl-C, and with one message and code 1 where a server fails."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except KeyboardInterrupt:
+        console.print("stopped")
+    except PairError as error:
+        say_why(error)
+        outcome.code = 1
+
+
+def say_why(error: PairError) -> None:
+    """Prints on stderr why the pair is not there."""
+    print(f"hemline: {error}", file=sys.stderr)
+
+
+def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
+    """Prints one recommendation, where to ask for more, and where the logs are."""
+    articles, customer, day = shop.articles(), shop.customer(), shop.last_day()
+    instance = {"customer_id": customer, "transaction_date": day, "k": SHOWN}
+    answer = pair.predict(instance)
+    if answer.status_code != 200:
+        said = f"transformer answered {answer.status_code}: {answer.text}"
+        raise PairError(f"{said}\n{pair.transformer.last_lines()}")
+    (prediction,) = predictions(answer.json())
+    bought = shop.purchases(customer)
+
+    def plain(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    plain(f"\nCustomer {customer}, on {day}, had bought:")
+    for article_id in bought[:TITLES]:
+        article = articles[article_id]
+        plain(f"  {article.prod_name} ({article.product_type_name}, {article.colour_group_name})")
+    if len(bought) > TITLES:
+        plain(f"  … and {len(bought) - TITLES} more")
+    console.print(ranking_table(prediction["ranking"], articles))
+    url, predictor = pair.transformer.url, pair.predictor.url
+    for name, address in (
+        ("V1", f"{url}/v1/models/{MODEL}:predict"),
+        ("V2", f"{url}/v2/models/{MODEL}/infer"),
+        ("health", f"{url}/v2/health/ready"),
+        ("metrics", f"{url}/metrics"),
+        ("predictor", f"{predictor}/v2/models/{MODEL}"),
+        ("logs", str(logs)),
+    ):
+        plain(f"{name:10} {address}")
+    body = shlex.quote(json.dumps({"instances": [instance]}))
+    plain(f"\ncurl -s {url}/v1/models/{MODEL}:predict -d {body}\n\nCtrl-C stops both servers.")
+
+
+def ranking_table(ranking: list, articles: dict[str, Article]) -> Table:
+    """Ranked articles as people read them."""
+    table = Table(title="Recommended", title_justify="left")
+    table.add_column("score", justify="right")
+    for name in ("article", "name", "product type", "colour", "department"):
+        table.add_column(name)
+    for score, article_id in ranking:
+        article = articles[article_id]
+        kind, colour, department = (
+            article.product_type_name,
+            article.colour_group_name,
+            article.department_name,
+        )
+        table.add_row(f"{score:.4f}", article_id, article.prod_name, kind, colour, department)
+    return table

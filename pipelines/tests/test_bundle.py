@@ -1,0 +1,123 @@
+"""The bundle is what docs/bundle.md says, the same each time, and never half written."""
+
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import trained
+
+from hemline import bundle, towers
+from hemline.errors import DataError
+from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+
+
+@pytest.fixture(scope="module")
+def trained_work(tiny_work):
+    return trained.work(tiny_work)
+
+
+@pytest.fixture(scope="module")
+def made_bundle(tiny_work):
+    return trained.made_bundle(tiny_work)
+
+
+def batch_of(path):
+    reader = pa.ipc.open_file(path)
+    assert reader.num_record_batches == 1
+    return reader.get_batch(0)
+
+
+def test_the_manifest_says_what_is_in_the_bundle(made_bundle):
+    manifest = json.loads((made_bundle / "manifest.json").read_text())
+    files = {str(p.relative_to(made_bundle)) for p in made_bundle.rglob("*") if p.is_file()} - {
+        "manifest.json"
+    }
+    assert set(manifest["files"]) == files
+    for path, told in manifest["files"].items():
+        content = (made_bundle / path).read_bytes()
+        assert told == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert manifest["schema_version"] == 1
+    assert [(f["name"], f["datatype"]) for f in manifest["ranking"]["features"]] == list(RANKING_FEATURES)
+    lines = "".join(f"{p}:{f['sha256']}\n" for p, f in sorted(manifest["files"].items()))
+    assert manifest["version"] == hashlib.sha256(lines.encode()).hexdigest()[:12]
+
+
+def test_customers_are_sorted_by_key_after_the_out_of_vocabulary_row(trained_work, made_bundle):
+    batch = batch_of(made_bundle / "retrieval/customers.arrow")
+    keys = batch["key"].to_pylist()
+    assert keys[0] == bytes(16)
+    assert keys == sorted(keys)
+    ids = pq.read_table(trained_work / "customers.parquet")["customer_id"].to_pylist()
+    vectors = towers.load(trained_work / "towers.npz")["customer_vectors"]
+    stored = dict(zip(keys, batch["vector"].to_pylist(), strict=True))
+    np.testing.assert_array_equal(np.float32(stored[bytes(16)]), vectors[0])
+    for customer_id, vector in zip(ids, vectors[1:], strict=True):
+        key = hashlib.sha256(customer_id.encode()).digest()[:16]
+        if key in stored:
+            np.testing.assert_array_equal(np.float32(stored[key]), vector)
+
+
+def test_customers_of_whom_training_saw_no_purchase_have_no_row(trained_work, made_bundle):
+    keys = set(batch_of(made_bundle / "retrieval/customers.arrow")["key"].to_pylist())
+    customers = pq.read_table(trained_work / "customers.parquet")["customer_id"].to_pylist()
+    purchases = pq.read_table(trained_work / "transactions.parquet", columns=["customer_id", "split"])
+    seen = {
+        c
+        for c, s in zip(*(purchases[n].to_pylist() for n in purchases.column_names), strict=True)
+        if s != "test"
+    }
+    for customer_id in customers:
+        key = hashlib.sha256(customer_id.encode()).digest()[:16]
+        assert (key in keys) == (customer_id in seen)
+
+
+def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
+    batch = batch_of(made_bundle / "retrieval/articles.arrow")
+    text, category = pa.string(), pa.dictionary(pa.int32(), pa.string())
+    expected = {"article_id": text, "prod_name": text, "detail_desc": text, "image": text}
+    expected |= dict.fromkeys(ARTICLE_ATTRIBUTES, category)
+    assert {f.name: f.type for f in batch.schema if f.name != "embedding"} == expected
+    assert batch.schema.field("embedding").type.list_size == towers.EMBEDDING_SIZE
+    assert all(batch[name].null_count == 0 for name in batch.schema.names)
+    articles = pq.read_table(trained_work / "articles.parquet")
+    for name in expected:
+        assert batch[name].to_pylist() == articles[name].to_pylist()
+    embeddings = batch["embedding"].flatten().to_numpy().reshape(len(batch), -1)
+    np.testing.assert_array_equal(embeddings, np.load(trained_work / "item_embeddings.npy"))
+
+
+def test_the_same_work_makes_the_same_bundle_but_for_the_time(trained_work, made_bundle, tmp_path):
+    again = bundle.create(trained_work, tmp_path / "again", seed=42)
+    first = bundle.read_manifest(made_bundle)
+    assert again | {"created": "", "metrics": {}} == first | {"created": "", "metrics": {}}
+
+
+def test_a_bundle_is_replaced_whole(trained_work, tmp_path):
+    out = tmp_path / "bundle"
+    bundle.create(trained_work, out, seed=42)
+    (out / "retrieval" / "stray").write_text("from before")
+    bundle.create(trained_work, out, seed=42)
+    assert not (out / "retrieval" / "stray").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_something_else_than_a_bundle_is_not_replaced(trained_work, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(DataError, match="not a bundle"):
+        bundle.create(trained_work, tmp_path, seed=42)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_an_untrained_work_directory_is_refused(tiny_work, tmp_path):
+    with pytest.raises(DataError, match=r"towers\.npz: missing; run `hemline train-retrieval` first"):
+        bundle.create(tiny_work, tmp_path / "bundle", seed=42)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_schema_version_is_refused(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"schema_version": 2}')
+    with pytest.raises(DataError, match="schema_version 2, not 1"):
+        bundle.read_manifest(tmp_path)

@@ -1,0 +1,106 @@
+"""Evaluation: metrics by hand, lists without what was bought, honest sentences, numbers in the manifest."""
+
+import json
+
+import numpy as np
+import pytest
+import trained
+
+from hemline import bundle, evaluate, interactions, rankings
+
+HIT = np.array([[True, False, True, False], [False, False, False, False]])
+SIZES = np.array([3, 1])
+
+
+@pytest.fixture(scope="module")
+def trained_work(tiny_work):
+    return trained.work(tiny_work)
+
+
+@pytest.fixture(scope="module")
+def made_bundle(tiny_work):
+    return trained.made_bundle(tiny_work)
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained_work, made_bundle, tmp_path_factory):
+    plot = tmp_path_factory.mktemp("plot") / "evaluation.png"
+    return evaluate.evaluate(trained_work, made_bundle, plot), plot
+
+
+def test_metrics_are_those_of_the_literature():
+    ideal = 1 + 1 / np.log2(3) + 1 / 2
+    assert rankings.recall(HIT, SIZES) == pytest.approx([2 / 3, 0])
+    assert rankings.ndcg(HIT, SIZES, depth=4) == pytest.approx([1.5 / ideal, 0])
+    assert rankings.average_precision(HIT, SIZES, depth=4) == pytest.approx([(1 + 2 / 3) / 3, 0])
+
+
+def test_an_interval_holds_the_mean_and_shrinks_with_customers():
+    values = np.random.default_rng(0).random(2000)
+    few, many = rankings.interval(values[:50], seed=1), rankings.interval(values, seed=1)
+    assert few["low"] < few["mean"] < few["high"]
+    assert many["high"] - many["low"] < (few["high"] - few["low"]) / 3
+
+
+def test_the_numbers_go_into_the_manifest_and_change_nothing_else(made_bundle, evaluated):
+    metrics, _ = evaluated
+    manifest = bundle.read_manifest(made_bundle)
+    assert manifest["metrics"] == json.loads(json.dumps(metrics))
+    assert manifest["version"] == bundle.version(manifest["files"])
+
+
+def test_no_list_is_better_than_the_oracle_and_reordering_keeps_recall(evaluated):
+    lists = evaluated[0]["lists"]
+    assert set(lists) == {"popularity", "retrieval", "served", "oracle"}
+    assert lists["served"]["recall_at_100"] == lists["retrieval"]["recall_at_100"]
+    for measured in lists.values():
+        for value in measured.values():
+            assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
+    assert lists["oracle"]["ndcg_at_12"]["mean"] > lists["popularity"]["ndcg_at_12"]["mean"]
+
+
+def test_no_list_has_what_the_customer_had_already_bought(trained_work, made_bundle):
+    purchases, window = interactions.read(trained_work), interactions.window(trained_work)
+    question = evaluate.ask(purchases, window, seed=42)
+    lists = {"popularity": evaluate.popularity(purchases, window, question)}
+    lists |= evaluate.bundle_lists(trained_work, made_bundle, bundle.read_manifest(made_bundle), question)
+    for ranking in lists.values():
+        assert not rankings.hits(ranking, question.bought, question.articles).any()
+    assert (np.sort(lists["served"], axis=1) == np.sort(lists["retrieval"], axis=1)).all()
+
+
+def test_a_picture_is_drawn(evaluated):
+    assert evaluated[1].read_bytes().startswith(b"\x89PNG")
+
+
+def difference(low: float, high: float) -> dict[str, float]:
+    return {"mean": (low + high) / 2, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("served", "order", "expected"),
+    [
+        (difference(0.01, 0.02), difference(0.01, 0.02), ["better than popularity", "better than retrieval"]),
+        (
+            difference(-0.01, 0.02),
+            difference(-0.01, 0.02),
+            ["can't be told from popularity", "can't be told from"],
+        ),
+        (
+            difference(-0.02, -0.01),
+            difference(-0.02, -0.01),
+            ["WORSE than popularity", "WORSE than retrieval"],
+        ),
+    ],
+)
+def test_the_verdict_says_it_plainly(served, order, expected):
+    differences = {"served_minus_popularity": served, "served_minus_retrieval": order}
+    sentences = evaluate.verdict({"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"})
+    assert all(words in sentence for words, sentence in zip(expected, sentences, strict=True))
+
+
+def test_a_random_split_is_said_to_show_little():
+    same = difference(0, 0)
+    differences = {"served_minus_popularity": same, "served_minus_retrieval": same}
+    sentences = evaluate.verdict({"ndcg_at_12_differences": differences, "lists": {}, "split": "random"})
+    assert "can't show how well next week is predicted" in sentences[-1]

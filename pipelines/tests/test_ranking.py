@@ -1,0 +1,87 @@
+"""The ranker: one graph from raw features to CatBoost's own probability."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+import pytest
+import trained
+
+from hemline import ranking
+from hemline.schema import RANKING_FEATURES
+
+
+@pytest.fixture(scope="module")
+def trained_work(tiny_work):
+    return trained.work(tiny_work)
+
+
+@pytest.fixture(scope="module")
+def held_out(trained_work) -> pa.Table:
+    return ranking.read(trained_work, "test").slice(0, 500)
+
+
+def test_the_graph_answers_as_catboost_does(trained_work, held_out):
+    session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
+    expected = ranking.predict_proba(trained_work, held_out)
+    np.testing.assert_allclose(ranking.run_onnx(session, held_out), expected, atol=1e-5)
+
+
+def test_texts_nobody_ever_saw_are_answered_too(trained_work, held_out):
+    strange = held_out
+    for name in ranking.CATEGORIES:
+        column = pa.array([f"strange {i} ✂" for i in range(len(held_out))])
+        strange = strange.set_column(strange.schema.get_field_index(name), name, column)
+    session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
+    scores = ranking.run_onnx(session, strange)
+    np.testing.assert_allclose(scores, ranking.predict_proba(trained_work, strange), atol=1e-5)
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_the_graph_takes_the_ranking_features_by_name_and_gives_scores(trained_work, held_out):
+    session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
+    types = {"FP32": "tensor(float)", "BYTES": "tensor(string)"}
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
+        (name, types[datatype], ["N", 1]) for name, datatype in RANKING_FEATURES
+    ]
+    assert [(o.name, o.shape) for o in session.get_outputs()] == [("scores", ["N"])]
+    scores = ranking.run_onnx(session, held_out)
+    assert scores.dtype == np.float32
+    assert scores.shape == (len(held_out),)
+
+
+def test_the_graph_tells_neither_when_nor_where_it_was_trained(trained_work):
+    model = onnx.load(trained_work / "ranker.onnx")
+    assert not model.metadata_props
+    assert "ZipMap" not in {node.op_type for node in model.graph.node}
+
+
+def test_a_ranker_that_differs_from_catboost_is_refused(trained_work, held_out, tmp_path):
+    for name in ("ranker.cbm", "ranker.json"):
+        (tmp_path / name).write_bytes((trained_work / name).read_bytes())
+    model = onnx.load(trained_work / "ranker.onnx")
+    (encoder, *_) = (node for node in model.graph.node if node.op_type == "LabelEncoder")
+    (values,) = (a for a in encoder.attribute if a.name == "values_floats")
+    values.floats[:] = [-1.0] * len(values.floats)
+    onnx.save(model, tmp_path / "ranker.onnx")
+    with pytest.raises(RuntimeError, match="differs from CatBoost"):
+        ranking.check_parity(tmp_path, held_out)
+
+
+def test_categories_are_numbered_by_how_well_they_sell_and_rare_ones_are_unknown():
+    rows = [("good", 1)] * 20 + [("bad", 1)] + [("bad", 0)] * 29 + [("rare", 1)] * 19
+    columns = {name: [value for value, _ in rows] for name in ranking.CATEGORIES}
+    table = pa.table(columns | {"label": [label for _, label in rows]})
+    assert ranking.fit_encoders(table)["index_name"] == {"bad": 0.0, "good": 1.0}
+
+
+def test_only_the_season_at_hand_is_learned_from():
+    months = np.arange(1, 13)
+    angle = 2 * np.pi * months / 12
+    table = pa.table({"month": months, "month_sin": np.sin(angle), "month_cos": np.cos(angle)})
+    assert ranking.of_season(table, "2020-01-15")["month"].to_pylist() == [1, 12]
+
+
+def test_quality_is_what_its_names_say():
+    got = ranking.quality(np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.6, 0.1]))
+    assert got == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "auc": 0.75}

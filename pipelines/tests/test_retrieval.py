@@ -1,0 +1,103 @@
+"""The two towers: they learn, they export exactly, and they know what to do with whom they never saw."""
+
+import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
+import pytest
+import trained
+
+from hemline import interactions, retrieval, towers
+
+
+@pytest.fixture(scope="module")
+def trained_work(tiny_work):
+    return trained.work(tiny_work)
+
+
+def run_onnx(path, vectors, ages, months):
+    angle = 2 * np.pi * np.asarray(months) / 12
+    columns = {"age": ages, "month_sin": np.sin(angle), "month_cos": np.cos(angle)}
+    inputs = {name: np.asarray(values, np.float32)[:, None] for name, values in columns.items()}
+    session = onnxruntime.InferenceSession(path)
+    return session.run(["query_emb"], inputs | {"customer_vector": vectors})[0]
+
+
+def test_the_onnx_query_tower_answers_as_jax_does(trained_work):
+    customers = pq.read_table(trained_work / "customers.parquet").slice(0, 200)
+    ids, ages = customers["customer_id"].to_pylist(), customers["age"].to_numpy()
+    months = np.arange(len(ids)) % 12 + 1
+    expected = retrieval.query_embedding(trained_work, ids, ages, months)
+    vectors = towers.load(trained_work / "towers.npz")["customer_vectors"][1 : len(ids) + 1]
+    got = run_onnx(trained_work / "query_tower.onnx", vectors, ages, months)
+    assert got.shape == (len(ids), towers.EMBEDDING_SIZE)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_an_unknown_customer_has_the_out_of_vocabulary_vector(trained_work):
+    params = towers.load(trained_work / "towers.npz")
+    got = retrieval.query_embedding(trained_work, ["nobody"], np.array([30.0]), np.array([8]))
+    expected = retrieval.queries(params, params["customer_vectors"][:1], np.array([30.0]), np.array([8]))
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_a_customer_without_purchases_has_the_out_of_vocabulary_vector(trained_work):
+    bought = interactions.read(trained_work).of("train", "validation")
+    never = np.setdiff1d(np.arange(bought.customers), bought.customer)
+    vectors = towers.load(trained_work / "towers.npz")["customer_vectors"]
+    assert len(never)
+    np.testing.assert_array_equal(vectors[never + 1], np.repeat(vectors[:1], len(never), axis=0))
+
+
+def test_a_graph_that_differs_from_jax_is_refused(trained_work, tmp_path):
+    params = towers.load(trained_work / "towers.npz")
+    other = params | {"query_b2": params["query_b2"] + 0.001}
+    (tmp_path / "query_tower.onnx").write_bytes(towers.query_tower_onnx(other).SerializeToString())
+    with pytest.raises(RuntimeError, match=r"differs from JAX by 1\.0e-03"):
+        retrieval.check_parity(tmp_path, params, retrieval.customer_ages(trained_work), seed=1)
+
+
+def test_training_beats_a_guess(trained_work):
+    purchases = interactions.read(trained_work)
+    before = purchases.of("train", "validation")
+    truth = interactions.first_purchases(purchases.of("test"), before)
+    bought = interactions.baskets(before.pairs(), before.articles).of(truth.customers)
+    params = towers.load(trained_work / "towers.npz")
+    items = retrieval.item_embeddings(params, retrieval.item_attributes(trained_work))
+    ages = retrieval.customer_ages(trained_work)[truth.customers]
+    queries = retrieval.queries(
+        params, params["customer_vectors"][truth.customers + 1], ages, np.full(len(ages), 3)
+    )
+    found = interactions.top(queries, items, bought, 40)
+    chance = 40 / before.articles
+    share = np.mean(
+        [
+            np.isin(truth.articles[a:b], f).mean()
+            for a, b, f in zip(truth.offsets[:-1], truth.offsets[1:], found, strict=True)
+        ]
+    )
+    assert share > 1.5 * chance
+
+
+def test_all_item_embeddings_have_one_length_and_scores_do_not_change_by_it():
+    rng = np.random.default_rng(1)
+    items = rng.normal(size=(50, 16)).astype(np.float32)
+    items[:, -1] = 0
+    query = rng.normal(size=16).astype(np.float32)
+    query[-1] = 0
+    filled = towers.equal_lengths(items)
+    np.testing.assert_allclose(np.linalg.norm(filled, axis=1), np.linalg.norm(items, axis=1).max(), rtol=1e-5)
+    np.testing.assert_allclose(filled @ query, items @ query, rtol=1e-5)
+
+
+def test_the_best_are_in_order_without_what_was_bought():
+    items = np.eye(4, dtype=np.float32)
+    queries = np.array([[1, 4, 3, 2], [1, 1, 1, 1]], np.float32)
+    bought = interactions.Baskets(np.arange(2), np.array([0, 1, 1]), np.array([1]))
+    assert interactions.top(queries, items, bought, 4).tolist() == [[2, 3, 0, -1], [0, 1, 2, 3]]
+
+
+def test_baskets_follow_the_order_asked_for_and_are_empty_for_strangers():
+    baskets = interactions.baskets(np.array([12, 13, 31]), articles=10)
+    some = baskets.of(np.array([2, 3, 1]))
+    assert some.sizes().tolist() == [0, 1, 2]
+    assert some.articles.tolist() == [1, 2, 3]
