@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import httpx
+
 from hemline.pair import HOST, Server
 
 
@@ -36,8 +37,8 @@ def start(name: str, binaries: Path, logs: Path, arguments: list[str]) -> tuple[
 def resident_mb(pid: int) -> tuple[float, float]:
     """Resident memory in MB: all of it, and without the pages of mapped files."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    read = lambda key: int(fields[key].split()[0]) / 1024  # noqa: E731
-    return read("VmRSS"), read("RssAnon")
+    resident, anonymous = (int(fields[key].split()[0]) / 1024 for key in ("VmRSS", "RssAnon"))
+    return resident, anonymous
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
         extra = ["--store", args.store, "--predictor-host", predictor_url]
         transformer, _, took = start("transformer", args.binaries, args.logs, [*common, *extra])
         seconds["transformer"].append(took)
-        memory = {"predictor-gbdt": resident_mb(predictor.process.pid), "transformer": resident_mb(transformer.process.pid)}
+        memory = {server.name: resident_mb(server.process.pid) for server in (predictor, transformer)}
         transformer.stop()
         predictor.stop()
     print(f"{counts['articles']:,} articles, {counts['customers']:,} customers, {args.rounds} starts")

@@ -92,8 +92,8 @@ def articles(work: Path) -> pa.Table:
 def customers(work: Path) -> pa.Table:
     """`customers.arrow`: key and vector, by key; row 0 is the out-of-vocabulary customer with a zero key.
 
-    A customer of whom training saw no purchase still has the out-of-vocabulary vector, and is left out: servers
-    then say that they do not know them, which is true.
+    A customer of whom training saw no purchase still has the out-of-vocabulary vector, and is left out:
+    servers then say that they do not know them, which is true.
     """
     ids = pq.read_table(work / "customers.parquet", columns=["customer_id"])["customer_id"]
     vectors = np.load(work / "customer_vectors.npy")
