@@ -17,6 +17,9 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hemline/tools
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
+# A real sample is never part of the repository; tests use it where it is.
+export HEMLINE_HM_DATA ?= $(abspath $(wildcard ../shared/data/hm))
+
 # One folder a data set, so that switching DATA re-uses what each has. The checksum tells folders of one name apart.
 NAME := $(if $(DATA),$(notdir $(abspath $(DATA)))-$(firstword $(shell printf '%s' '$(abspath $(DATA))' | cksum)),generated-$(SIZE))
 HOME_DIR := $(CURDIR)/.hemline/$(NAME)
@@ -28,6 +31,7 @@ DONE := $(HOME_DIR)/done
 
 VENV := .venv
 SETUP := $(VENV)/.done
+CLIENTS := .venv-clients
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
@@ -106,6 +110,15 @@ $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r pipelines/requirements-dev.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable pipelines
+	ln -sf $$($(VENV)/bin/python -c 'from hemline import pair; print(pair.onnxruntime_library())') $(VENV)/libonnxruntime.so
+	@touch $@
+
+.PHONY: setup-clients
+setup-clients: $(CLIENTS)/.done ## KServe's and Triton's Python clients, which the end-to-end tests ask with
+
+$(CLIENTS)/.done: e2e/requirements-clients.lock
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 build: ## The release binaries
@@ -113,8 +126,8 @@ build: ## The release binaries
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint fmt deny test-rust test-pipelines test-e2e golden
-test: lint test-rust test-pipelines test-e2e smoke ## Everything that must hold before a change lands
+.PHONY: test lint fmt deny test-rust test-pipelines test-e2e test-sample golden
+test: lint test-rust test-pipelines test-e2e smoke test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
@@ -134,17 +147,39 @@ $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION):
 	cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
 	mv $(TOOLS)/bin/cargo-deny $@
 
-test-rust: ## The crates' own tests
+test-rust: $(SETUP) ## The crates' own tests
 	cargo test --locked --workspace --all-features
 
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests
 
-test-e2e: $(DONE)/load build ## The running pair, from outside
-	HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE) $(PYTEST) e2e
+test-e2e: $(DONE)/load $(CLIENTS)/.done build ## The running pair, from outside
+	HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE) \
+	  $(PYTEST) e2e
 
-golden: ## Rewrite the golden files of the wire contracts
+test-sample: ## The smoke test on a sample of H&M's data, where there is one [HEMLINE_HM_DATA=dir]
+	$(if $(HEMLINE_HM_DATA),$(MAKE) smoke DATA=$(HEMLINE_HM_DATA),@echo "no sample of H&M's data here: set HEMLINE_HM_DATA to its folder")
+
+golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 	UPDATE_GOLDEN=1 cargo test --locked --workspace --all-features
+
+# --- Measuring ----------------------------------------------------------------------------------------------------
+
+BENCH := $(CURDIR)/.hemline/bench
+
+.PHONY: bench-cold-start
+bench-cold-start: $(BENCH)/done build ## Start to ready, on a catalogue as large as H&M's
+	$(VENV)/bin/python bench/cold_start.py --bundle $(BENCH)/bundle --store sqlite://$(BENCH)/store.db --binaries $(BINARIES) --logs $(BENCH)/logs
+
+$(BENCH)/done: $(SETUP)
+	$(HEMLINE) generate --articles 105542 --customers 200000 --transactions 2000000 --out $(BENCH)/data
+	$(HEMLINE) features --data $(BENCH)/data --work $(BENCH)/work
+	$(HEMLINE) train-retrieval --work $(BENCH)/work --epochs 1
+	$(HEMLINE) train-ranking --work $(BENCH)/work
+	$(HEMLINE) create-embeddings --work $(BENCH)/work
+	$(HEMLINE) bundle --work $(BENCH)/work --out $(BENCH)/bundle
+	$(HEMLINE) load --work $(BENCH)/work --store sqlite://$(BENCH)/store.db
+	@touch $@
 
 # --- Locks --------------------------------------------------------------------------------------------------------
 
@@ -154,6 +189,8 @@ lock: ## Compile the Python lock files anew (needs uv)
 	  uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements$${extra:+-$$extra}.lock; \
 	done
+	cd e2e && uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-clients.lock
 
 clean: ## Forget generated data, training and builds
-	rm -rf .hemline $(VENV) target
+	rm -rf .hemline $(VENV) $(CLIENTS) target

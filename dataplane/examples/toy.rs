@@ -95,7 +95,7 @@ async fn main() -> ExitCode {
         return config::refuse(reason);
     }
     match publish(&args) {
-        Ok(handler) => serve::run(handler, &args.server).await,
+        Ok(handler) => serve::run(handler, &args.server, std::future::ready(())).await,
         Err(error) => config::refuse(error),
     }
 }

@@ -24,12 +24,18 @@ pub async fn bind(args: &ServerArgs) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("--http-port: {address} can't be bound: {error}"))
 }
 
-/// Binds and serves until told to stop; the process's exit code.
-pub async fn run(handler: Handler, args: &ServerArgs) -> ExitCode {
+/// Binds and serves until told to stop; the process's exit code. `background` runs beside it, once the port is had: a start that
+/// fails says just why.
+pub async fn run(
+    handler: Handler,
+    args: &ServerArgs,
+    background: impl Future<Output = ()> + Send + 'static,
+) -> ExitCode {
     let listener = match bind(args).await {
         Ok(listener) => listener,
         Err(reason) => return refuse(reason),
     };
+    tokio::spawn(background);
     match serve(listener, handler, args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

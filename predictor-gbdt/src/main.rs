@@ -49,5 +49,5 @@ fn handler(args: &Args) -> Result<Handler, String> {
 
 #[tokio::main]
 async fn run(args: &Args, handler: Handler) -> ExitCode {
-    serve::run(handler, &args.server).await
+    serve::run(handler, &args.server, std::future::ready(())).await
 }

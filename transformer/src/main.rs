@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(args: &Args) -> ExitCode {
     match start::handler(args).await {
-        Ok(handler) => serve::run(handler, &args.server).await,
+        Ok((handler, watch)) => serve::run(handler, &args.server, watch).await,
         Err(reason) => config::refuse(reason),
     }
 }

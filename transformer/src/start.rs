@@ -26,11 +26,11 @@ use crate::{
     wire,
 };
 
-/// The recommender behind its handler.
+/// The recommender behind its handler, and the watch over its predictor, to run beside it.
 ///
 /// # Errors
 /// One line on why it can't be: a setting, a bundle, a store.
-pub(crate) async fn handler(args: &Args) -> Result<Handler, String> {
+pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output = ()> + Send + use<>), String> {
     let bundle = Bundle::open(&args.model_dir).map_err(|error| error.to_string())?;
     let manifest = bundle.manifest();
     let threads = args.server.threads();
@@ -41,7 +41,7 @@ pub(crate) async fn handler(args: &Args) -> Result<Handler, String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let ranker = Arc::new(ranker(args, &bundle, metrics.clone())?);
     let readiness = Readiness::default();
-    tokio::spawn(ranker.clone().watch(retrieval.clone(), readiness.latch("predictor")));
+    let watch = ranker.clone().watch(retrieval.clone(), readiness.latch("predictor"));
     let recommender = Recommender {
         metadata: wire::metadata(&args.server.model_name, &manifest.version, manifest.retrieval.embedding_size),
         bounds: Bounds {
@@ -58,7 +58,7 @@ pub(crate) async fn handler(args: &Args) -> Result<Handler, String> {
         metrics: metrics.clone(),
     };
     let repository = Repository::default().with(Arc::new(recommender));
-    Ok(Handler { repository, readiness, metrics, limits: args.server.limits() })
+    Ok((Handler { repository, readiness, metrics, limits: args.server.limits() }, watch))
 }
 
 fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {

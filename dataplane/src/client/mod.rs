@@ -108,6 +108,7 @@ impl Predictor {
             });
         }
         let body = self.call(Method::GET, &self.routes.metadata, None, context).await?;
+        self.check_object(&body)?;
         serde_json::from_slice(&body).map_err(|error| self.invalid(format!("its metadata can't be read: {error}")))
     }
 
@@ -131,6 +132,7 @@ impl Predictor {
         let mut outcome = Outcome { predictor: self, code: "abandoned" };
         let answer = self.call(Method::POST, &self.routes.infer, Some(body), context).await;
         let answer = answer.and_then(|body| {
+            self.check_object(&body)?;
             let response = match self.protocol {
                 Protocol::V1 => self.rows.read_response(&body),
                 Protocol::V2 => v2::read_response(&body),
@@ -139,6 +141,15 @@ impl Predictor {
         });
         outcome.code = answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok");
         answer
+    }
+
+    /// A struct can be read from a JSON array too, field by field; no server means that.
+    fn check_object(&self, body: &[u8]) -> Result<()> {
+        if body.trim_ascii_start().starts_with(b"{") {
+            Ok(())
+        } else {
+            Err(self.invalid("its answer is no JSON object"))
+        }
     }
 
     /// An answer that this predictor must not give.

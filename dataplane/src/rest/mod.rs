@@ -103,9 +103,16 @@ fn json_bytes(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+/// Says where the JSON of a body with binary tensors ends.
+const BINARY_HEADER: &str = "inference-header-content-length";
+
 /// The whole body of a JSON request, within the limits of size and time.
 async fn read_body(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
     check_content_type(headers)?;
+    if headers.contains_key(BINARY_HEADER) {
+        let text = "binary tensors are not read here: send JSON, without Inference-Header-Content-Length";
+        return Err(Error::new(Kind::UnsupportedMediaType, text));
+    }
     let limit = handler.limits.body;
     let too_large = || Error::new(Kind::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

@@ -16,6 +16,8 @@ mod ids;
 mod logs;
 mod metrics;
 mod numbers;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod owned;
 mod predictor;
 mod predictor_failures;

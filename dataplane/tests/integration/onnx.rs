@@ -1,0 +1,120 @@
+//! ONNX graphs as models. ONNX Runtime is where `ORT_DYLIB_PATH` says; `make setup` puts it where `.cargo/config.toml` looks.
+
+use std::{path::Path, sync::LazyLock};
+
+use dataplane::{
+    BytesData, Datatype, InferRequest, Kind, SyncModel, Tensor,
+    onnx::{Graph, Runtime},
+};
+
+const FLOAT: u64 = 1;
+const STRING: u64 = 8;
+const INT64: u64 = 7;
+
+/// One field of a protobuf message: a length-delimited one.
+fn message(number: u64, content: &[u8]) -> Vec<u8> {
+    [vec![(number << 3 | 2) as u8, u8::try_from(content.len()).unwrap()], content.to_vec()].concat()
+}
+
+/// One field of a protobuf message: a small number.
+fn number(field: u64, value: u64) -> Vec<u8> {
+    vec![(field << 3) as u8, u8::try_from(value).unwrap()]
+}
+
+/// A `ValueInfoProto`: a tensor `[rows, 1]`.
+fn value(name: &str, element: u64, rows: &str) -> Vec<u8> {
+    let dimensions = [message(1, &message(2, rows.as_bytes())), message(1, &number(1, 1))].concat();
+    let tensor = [number(1, element), message(2, &dimensions)].concat();
+    [message(1, name.as_bytes()), message(2, &message(1, &tensor))].concat()
+}
+
+/// A model that gives back what it takes: each input `name` as `name_out`.
+fn identity(inputs: &[(&str, u64, &str)]) -> Vec<u8> {
+    let node = |name: &str| {
+        let output = format!("{name}_out");
+        [message(1, name.as_bytes()), message(2, output.as_bytes()), message(4, b"Identity")].concat()
+    };
+    let mut graph: Vec<u8> = inputs.iter().flat_map(|(name, _, _)| message(1, &node(name))).collect();
+    graph.extend(message(2, b"g"));
+    graph.extend(inputs.iter().flat_map(|(name, element, rows)| message(11, &value(name, *element, rows))));
+    let outputs = inputs.iter().map(|(name, element, rows)| value(&format!("{name}_out"), *element, rows));
+    graph.extend(outputs.flat_map(|output| message(12, &output)));
+    let mut model = number(1, 8);
+    model.extend([(7 << 3 | 2) as u8, (graph.len() % 128 + 128) as u8, (graph.len() / 128) as u8]);
+    model.extend(graph);
+    model.extend(message(8, &number(2, 17)));
+    model
+}
+
+/// One for all tests: ONNX Runtime can be started once in a process.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let library = std::env::var("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH names ONNX Runtime's library");
+    Runtime::load(Path::new(&library)).unwrap()
+});
+
+fn load(model: &[u8]) -> Result<Graph, String> {
+    Graph::load(&RUNTIME, model)
+}
+
+fn graph() -> Graph {
+    load(&identity(&[("x", FLOAT, "N"), ("s", STRING, "N"), ("i", INT64, "M")])).unwrap()
+}
+
+fn request(x: Vec<f32>, s: &[&[u8]], i: Vec<i64>) -> InferRequest {
+    let s: BytesData = s.iter().collect();
+    InferRequest::of(vec![Tensor::column("x", x), Tensor::column("s", s), Tensor::column("i", i)])
+}
+
+fn refusal(request: InferRequest) -> String {
+    let error = graph().infer(request).unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+    error.message().to_owned()
+}
+
+#[test]
+fn metadata_are_read_from_the_graph() {
+    let graph = graph();
+    let inputs: Vec<_> =
+        graph.inputs().map(|input| (input.name.as_str(), input.datatype, input.shape.clone())).collect();
+    let column = vec![-1, 1];
+    let expected =
+        [("x", Datatype::Fp32, column.clone()), ("s", Datatype::Bytes, column.clone()), ("i", Datatype::Int64, column)];
+    assert_eq!(inputs, expected);
+    assert_eq!(graph.outputs()[1].name, "s_out");
+}
+
+#[test]
+fn numbers_and_strings_go_through_as_they_are() {
+    let texts: [&[u8]; 2] = ["é✂".as_bytes(), b""];
+    let response = graph().infer(request(vec![0.1, f32::MIN], &texts, vec![i64::MAX])).unwrap();
+    assert_eq!(response.f32s("x_out").unwrap(), [0.1, f32::MIN]);
+    assert_eq!(response.bytes("s_out").unwrap().iter().collect::<Vec<_>>(), texts);
+    assert_eq!(response.output("s_out").unwrap().shape(), [2, 1]);
+    assert_eq!(*response.output("i_out").unwrap().data(), vec![i64::MAX].into());
+}
+
+#[test]
+fn no_rows_are_answered_by_no_rows() {
+    let response = graph().infer(request(vec![], &[], vec![])).unwrap();
+    assert_eq!(response.output("x_out").unwrap().shape(), [0, 1]);
+}
+
+#[test]
+fn inputs_that_share_a_dimension_must_agree_on_it() {
+    assert_eq!(refusal(request(vec![1.0, 2.0], &[b"a"], vec![1])), "input `s`: 1 rows, where input `x` has 2");
+}
+
+#[test]
+fn text_that_onnx_runtime_would_cut_or_misread_is_refused() {
+    let expected = "input `s`, row 1: expected UTF-8 text without a NUL byte";
+    for text in [b"a\0b".as_slice(), b"\xff"] {
+        assert_eq!(refusal(request(vec![1.0, 2.0], &[b"a", text], vec![1])), expected);
+    }
+}
+
+#[test]
+fn what_is_no_graph_is_refused() {
+    for model in [b"".as_slice(), b"no model at all"] {
+        assert!(load(model).err().unwrap().starts_with("no ONNX model"), "{model:?}");
+    }
+}

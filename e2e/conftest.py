@@ -1,0 +1,75 @@
+"""Shared by the tests: what is under test, its customers and articles, and the running pair.
+
+`make test-e2e` says what is under test: HEMLINE_BINARIES (default target/release), HEMLINE_WORK,
+HEMLINE_BUNDLE, HEMLINE_STORE. The tests run on whatever bundle they are given and change none of it.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from under_test import Catalogue, UnderTest
+
+from hemline.pair import Server
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NEEDED = ("HEMLINE_WORK", "HEMLINE_BUNDLE", "HEMLINE_STORE")
+# What the servers read from their environment: a test says it with flags, and nothing else may.
+FOREIGN = ("HEMLINE_", "PREDICTOR_", "INFERENCE_SERVICE_NAME", "RANKING_MODEL_TYPE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reads what is under test. Raises UsageError where nobody says it."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        raise pytest.UsageError(f"{', '.join(missing)}: not set; run `make test-e2e`, which sets them")
+    binaries = Path(os.environ.get("HEMLINE_BINARIES") or REPOSITORY / "target" / "release").resolve()
+    work, bundle, store = (os.environ[name] for name in NEEDED)
+    config.stash[UNDER_TEST] = UnderTest(binaries, Path(work).resolve(), Path(bundle).resolve(), store)
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) and name not in ("HEMLINE_HM_DATA", "HEMLINE_CLIENTS"):
+            del os.environ[name]
+
+
+UNDER_TEST = pytest.StashKey[UnderTest]()
+
+
+@pytest.fixture(scope="session")
+def under_test(pytestconfig) -> UnderTest:
+    """Programs, work directory, bundle and store."""
+    return pytestconfig.stash[UNDER_TEST]
+
+
+@pytest.fixture(scope="session")
+def catalogue(under_test) -> Catalogue:
+    """Customers and articles as the work directory has them."""
+    return Catalogue(under_test.work)
+
+
+@pytest.fixture(scope="session")
+def pair(under_test, tmp_path_factory):
+    """The pair over the bundle and the store under test. Tests that stop or change it start their own."""
+    with under_test.pair(tmp_path_factory.mktemp("pair")) as pair:
+        yield pair
+
+
+@pytest.fixture
+def servers():
+    """A list for servers that a test starts by itself: what is in it is stopped when the test ends."""
+    started: list[Server] = []
+    yield started
+    for server in reversed(started):
+        server.kill()
+
+
+@pytest.fixture
+def some_customers(catalogue) -> np.ndarray:
+    """250 customers with purchases, rows of customers.parquet."""
+    return catalogue.buyers(250)
+
+
+@pytest.fixture
+def a_question(catalogue) -> dict:
+    """A good instance of a customer with purchases."""
+    return catalogue.instance(catalogue.buyers(1)[0])

@@ -1,0 +1,127 @@
+"""A predictor that behaves as badly as a test wants."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+# What the predictor would have said, from a request's body.
+Good = Callable[[dict], dict]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    # Called between the two halves of the body: what it raises ends the connection there.
+    halfway: Callable[[], None] = lambda: None
+
+    @classmethod
+    def of(cls, value: object, status: int = 200, **headers: str) -> Self:
+        """A JSON reply. NaN is written as Python writes it."""
+        return cls(status, json.dumps(value).encode(), headers)
+
+
+def good(request: dict) -> dict:
+    """An honest answer: the better, the earlier."""
+    inputs = {tensor["name"]: tensor for tensor in request["inputs"]}
+    articles = inputs["article_id"]["data"]
+    scores = [1 - position / len(articles) for position in range(len(articles))]
+    return answer(scores, articles)
+
+
+def answer(scores: list, articles: list, datatype: str = "FP32", ids_datatype: str = "BYTES") -> dict:
+    """A V2 answer with these scores and ids."""
+    outputs = [
+        {"name": "scores", "datatype": datatype, "shape": [len(scores)], "data": scores},
+        {"name": "article_ids", "datatype": ids_datatype, "shape": [len(articles)], "data": articles},
+    ]
+    return {"model_name": "hemline", "model_version": "mock", "outputs": outputs}
+
+
+class MockPredictor:
+    """A V2 server whose answers to `infer` are what `reply` makes of the request; a context manager."""
+
+    def __init__(self) -> None:
+        """It takes an id and an age."""
+        self.reply: Callable[[dict], Reply] = lambda request: Reply.of(good(request))
+        self.inputs = [
+            {"name": "article_id", "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": "age", "datatype": "FP32", "shape": [-1, 1]},
+        ]
+        self.metadata: Reply | None = None  # instead of the honest one
+        self.ready = True
+        self.released = threading.Event()  # what waits for it ends when the mock does
+
+    def __enter__(self) -> Self:
+        """Starts it on a free port."""
+        mock = self
+
+        class Handler(BaseHTTPRequestHandler):
+            """One connection."""
+
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                """Metadata and readiness."""
+                if self.path.endswith("/ready"):
+                    self.send(Reply.of({"ready": mock.ready}, 200 if mock.ready else 503))
+                else:
+                    honest = Reply.of({"name": "hemline", "inputs": mock.inputs, "outputs": []})
+                    self.send(mock.metadata or honest)
+
+            def do_POST(self) -> None:
+                """Inference."""
+                body = self.rfile.read(int(self.headers["content-length"]))
+                try:
+                    reply = mock.reply(json.loads(body))
+                except ConnectionError:
+                    self.close_connection = True
+                else:
+                    self.send(reply)
+
+            def send(self, reply: Reply) -> None:
+                """Sends it; whoever asked may have left."""
+                try:
+                    self.send_response(reply.status)
+                    for name, value in {"content-length": str(len(reply.body)), **reply.headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    half = len(reply.body) // 2
+                    self.wfile.write(reply.body[:half])
+                    self.wfile.flush()
+                    reply.halfway()
+                    self.wfile.write(reply.body[half:])
+                except ConnectionError:
+                    self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stops it."""
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_address[1]
+
+    @property
+    def host(self) -> str:
+        """The same as --predictor_host takes it."""
+        return f"127.0.0.1:{self.port}"

@@ -1,0 +1,248 @@
+"""Whatever the predictor does, the caller learns its class and no address, and the server goes on."""
+
+import httpx
+import pytest
+from mock_predictor import MockPredictor, Reply, answer, good
+from under_test import ask_both, leaks
+
+from hemline.pair import predictions, v2_body
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with MockPredictor() as mock:
+        yield mock
+
+
+@pytest.fixture(scope="module")
+def transformer(under_test, mock, tmp_path_factory):
+    """A transformer over the mock, with little patience."""
+    logs = tmp_path_factory.mktemp("logs")
+    server = under_test.transformer(
+        logs, mock.host, "--predictor_request_timeout_seconds=1s", "--request_timeout=20s"
+    )
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def http(transformer, mock):
+    """A client; whatever the mock did, afterwards it is good again and the transformer answers."""
+    with httpx.Client(base_url=transformer.url, timeout=60) as http:
+        yield http
+        mock.reply = lambda request: Reply.of(good(request))
+        question = {"customer_id": "c", "transaction_date": "2020-09-16"}
+        response = http.post("/v1/models/hemline:predict", json={"instances": [question]})
+        assert response.status_code == 200, response.text
+        transformer.check_alive()
+
+
+def ask(http):
+    """One question over V1 and V2; the one answer of both, which show nothing of what is behind."""
+    v1 = {"instances": [{"customer_id": "c", "transaction_date": "2020-09-16"}]}
+    v2 = v2_body(customer_id=("BYTES", ["c"]), transaction_date=("BYTES", ["2020-09-16"]))
+    return ask_both(http, v1, v2)
+
+
+def refused(http, mock, under_test) -> tuple[int, dict, httpx.Headers]:
+    """Status, envelope and headers of a failure, the same over V1 and V2."""
+    answers = ask(http)
+    for response in answers.values():
+        assert not leaks(response, f":{mock.port}", under_test.bundle, under_test.binaries, "SECRET")
+        assert set(response.json()) == {"error", "code"}
+    v1, v2 = answers["v1"], answers["v2"]
+    assert (v1.status_code, v1.json()) == (v2.status_code, v2.json())
+    return v1.status_code, v1.json(), v1.headers
+
+
+def hang_up() -> None:
+    """Ends the connection at once."""
+    raise ConnectionResetError
+
+
+def changed(**change):
+    """An honest answer with other scores or ids."""
+
+    def reply(request: dict) -> Reply:
+        outputs = {output["name"]: output["data"] for output in good(request)["outputs"]}
+        scores, articles = outputs["scores"], outputs["article_ids"]
+        made = {name: make(scores, articles) for name, make in change.items() if callable(make)}
+        plain = {name: value for name, value in change.items() if not callable(value)}
+        return Reply.of(answer(**{"scores": scores, "articles": articles, **made, **plain}))
+
+    return reply
+
+
+WRONG = {
+    "500": lambda _: Reply(500, b"SECRET inner text at 10.0.0.1"),
+    "404": lambda _: Reply.of({"error": "SECRET no such model"}, 404),
+    "401": lambda _: Reply(401, b"SECRET"),
+    "a redirect": lambda _: Reply(302, b"", {"location": "http://10.0.0.1/SECRET"}),
+    "no JSON": lambda _: Reply(200, b"<html>SECRET</html>"),
+    "nothing": lambda _: Reply(200, b""),
+    "JSON that is no answer": lambda _: Reply.of(["SECRET"]),
+    "no outputs": lambda _: Reply.of({"model_name": "hemline", "outputs": []}),
+    "no scores": lambda request: Reply.of(good(request) | {"outputs": good(request)["outputs"][1:]}),
+    "fewer scores than ids": changed(scores=lambda scores, _: scores[:-1]),
+    "more scores than ids": changed(scores=lambda scores, _: [*scores, 0.5]),
+    "a score that is NaN": changed(scores=lambda scores, _: [float("nan"), *scores[1:]]),
+    "a score that is infinite": changed(scores=lambda scores, _: [float("inf"), *scores[1:]]),
+    "a score that is null": changed(scores=lambda scores, _: [None, *scores[1:]]),
+    "a score that is text": changed(scores=lambda scores, _: ["SECRET", *scores[1:]]),
+    "scores as BYTES": changed(scores=lambda scores, _: [str(score) for score in scores], datatype="BYTES"),
+    "scores as INT64": changed(scores=lambda scores, _: [1 for _ in scores], datatype="INT64"),
+    "ids as INT32": changed(articles=lambda _, articles: list(range(len(articles))), ids_datatype="INT32"),
+    "ids nobody asked about": changed(articles=lambda _, articles: ["SECRET", *articles[1:]]),
+    "an id twice": changed(articles=lambda _, articles: [articles[0], *articles[:-1]]),
+    "half an answer": lambda request: Reply(200, Reply.of(good(request)).body, halfway=hang_up),
+    "a shape that lies": lambda request: Reply(
+        200, Reply.of(good(request)).body.replace(b'"shape": [1', b'"shape": [2')
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_answer_is_502(http, mock, under_test, what):
+    mock.reply = WRONG[what]
+    status, envelope, _ = refused(http, mock, under_test)
+    assert (status, envelope["code"]) == (502, "upstream_invalid")
+    assert "ranker `ranking`" in envelope["error"]
+
+
+def test_a_slow_predictor_is_504(http, mock, under_test):
+    def never(request: dict) -> Reply:
+        mock.released.wait()
+        return Reply.of(good(request))
+
+    mock.reply = never
+    status, envelope, _ = refused(http, mock, under_test)
+    assert (status, envelope["code"]) == (504, "upstream_timeout")
+
+
+def test_a_predictor_that_falls_silent_halfway_is_504(http, mock, under_test):
+    mock.reply = lambda request: Reply(200, Reply.of(good(request)).body, halfway=mock.released.wait)
+    status, envelope, _ = refused(http, mock, under_test)
+    assert (status, envelope["code"]) == (504, "upstream_timeout")
+
+
+def test_a_predictor_that_hangs_up_is_503(http, mock, under_test):
+    mock.reply = lambda _: hang_up()
+    status, envelope, _ = refused(http, mock, under_test)
+    assert (status, envelope["code"]) == (503, "upstream_unavailable")
+
+
+def test_the_requests_own_deadline_is_504_too(mock, under_test, tmp_path, servers):
+    def never(request: dict) -> Reply:
+        mock.released.wait()
+        return Reply.of(good(request))
+
+    patient = ["--predictor_request_timeout_seconds=60s", "--request_timeout=300ms"]
+    servers.append(under_test.transformer(tmp_path, mock.host, *patient))
+    servers[0].wait_ready()
+    mock.reply = never
+    with httpx.Client(base_url=servers[0].url, timeout=60) as http:
+        for response in ask(http).values():
+            assert response.status_code == 504
+            assert response.json()["code"] in ("deadline_exceeded", "upstream_timeout")
+    mock.reply = lambda request: Reply.of(good(request))
+
+
+def test_a_full_predictor_is_429_and_keeps_its_retry_after(http, mock, under_test):
+    mock.reply = lambda _: Reply(429, b"SECRET", {"retry-after": "7"})
+    status, envelope, headers = refused(http, mock, under_test)
+    assert (status, envelope["code"], headers["retry-after"]) == (429, "upstream_overloaded", "7")
+
+
+def test_a_predictor_that_is_not_ready_is_503_and_keeps_its_retry_after(http, mock, under_test):
+    mock.reply = lambda _: Reply(503, b"SECRET", {"retry-after": "3"})
+    status, envelope, headers = refused(http, mock, under_test)
+    assert (status, envelope["code"], headers["retry-after"]) == (503, "upstream_unavailable", "3")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_stays_the_callers_mistake(http, mock, under_test, status):
+    mock.reply = lambda _: Reply.of({"error": "SECRET"}, status)
+    found, envelope, _ = refused(http, mock, under_test)
+    assert (found, envelope["code"]) == (400, "upstream_rejected")
+
+
+def test_scores_are_joined_by_id_in_whatever_order_they_come(http, mock):
+    def backwards(request: dict) -> Reply:
+        outputs = {output["name"]: output["data"] for output in good(request)["outputs"]}
+        return Reply.of(answer(outputs["scores"][::-1], outputs["article_ids"][::-1]))
+
+    forwards = {name: predictions(response.json()) for name, response in ask(http).items()}
+    mock.reply = backwards
+    assert {name: predictions(response.json()) for name, response in ask(http).items()} == forwards
+
+
+def test_what_the_predictor_does_not_score_follows_with_0_and_is_counted(http, mock):
+    def first_twenty(request: dict) -> Reply:
+        outputs = {output["name"]: output["data"][:20] for output in good(request)["outputs"]}
+        return Reply.of(answer(outputs["scores"], outputs["article_ids"]))
+
+    (whole,) = predictions(ask(http)["v1"].json())
+    mock.reply = first_twenty
+    for response in ask(http).values():
+        (prediction,) = predictions(response.json())
+        assert prediction["scored"] == 20
+        assert [article for _, article in prediction["ranking"]] == [
+            article for _, article in whole["ranking"]
+        ]
+        assert {score for score, _ in prediction["ranking"][20:]} <= {0.0}
+
+
+def test_a_predictor_that_wants_what_nobody_can_offer_is_named_and_never_ready(under_test, tmp_path, servers):
+    with MockPredictor() as mock:
+        mock.inputs.append({"name": "shoe_size", "datatype": "FP32", "shape": [-1, 1]})
+        servers.append(under_test.transformer(tmp_path, mock.host))
+        with httpx.Client(base_url=servers[0].url, timeout=60) as http:
+            status, envelope, _ = refused(http, mock, under_test)
+            assert (status, envelope["code"]) == (502, "upstream_invalid")
+            assert "`shoe_size`" in envelope["error"]
+        warned = servers[0].until(lambda: warning(servers[0], "shoe_size"), "warn about the input")
+        assert "ranking" in warned
+        assert not servers[0].is_ready()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [Reply(200, b"SECRET"), Reply.of(["SECRET"]), Reply.of({"inputs": "SECRET"}), Reply(500, b"SECRET")],
+)
+def test_metadata_that_are_none_are_502_until_they_are_good(under_test, tmp_path, servers, metadata):
+    with MockPredictor() as mock:
+        mock.metadata = metadata
+        servers.append(under_test.transformer(tmp_path, mock.host))
+        with httpx.Client(base_url=servers[0].url, timeout=60) as http:
+            status, envelope, _ = refused(http, mock, under_test)
+            assert (status, envelope["code"]) == (502, "upstream_invalid")
+            assert not servers[0].is_ready()
+            mock.metadata = None
+            servers[0].wait_ready()
+            assert {answer.status_code for answer in ask(http).values()} == {200}
+
+
+def warning(server, word: str) -> str | None:
+    """The first warning with that word in it."""
+    lines = (str(line) for line in server.lines() if line.get("level") == "WARN")
+    return next((line for line in lines if word in line), None)
+
+
+def test_a_killed_predictor_is_503_and_one_that_comes_back_is_used_without_a_restart(
+    under_test, tmp_path, a_question
+):
+    with under_test.pair(tmp_path) as pair:
+        assert pair.predict(a_question).status_code == 200
+        port = int(pair.predictor.url.rsplit(":", 1)[1])
+        pair.predictor.kill()
+        for response in ask(pair.http).values():
+            assert (response.status_code, response.json()["code"]) == (503, "upstream_unavailable")
+            assert not leaks(response, f":{port}", under_test.bundle)
+        pair.transformer.until(lambda: not pair.transformer.is_ready() or None, "say that it is not ready")
+        assert httpx.get(f"{pair.transformer.url}/v2/health/live").status_code == 200
+        pair.start_predictor(port).wait_ready()
+        pair.transformer.wait_ready()
+        assert pair.predict(a_question).status_code == 200

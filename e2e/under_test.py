@@ -1,0 +1,219 @@
+"""What is under test, and what is known of its customers and articles from elsewhere than the bundle."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hemline import bundle as bundles
+from hemline import interactions, load, retrieval
+from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, Pair, Server, environment, predictions
+from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+
+CANDIDATES = 100
+SAFETY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class UnderTest:
+    """Programs, work directory, bundle and store."""
+
+    binaries: Path
+    work: Path
+    bundle: Path
+    store: str
+
+    def pair(self, logs: Path, **changes: object) -> Pair:
+        """A pair of its own, not yet started; `bundle` and `store` may be others."""
+        arguments = {"bundle": self.bundle, "store": self.store, "logs": logs} | changes
+        return Pair(binaries=self.binaries, **arguments)
+
+    def transformer(self, logs: Path, predictor: str, *arguments: str) -> Server:
+        """A transformer alone, over any predictor (host:port)."""
+        own = [
+            "--model_dir",
+            str(self.bundle),
+            "--store",
+            self.store,
+            "--predictor_host",
+            predictor,
+            "--http_port=0",
+        ]
+        return Server(TRANSFORMER, self.binaries / TRANSFORMER, [*own, *arguments], logs / "transformer.log")
+
+    def predictor(self, log: Path, *arguments: str, bundle: Path | None = None) -> Server:
+        """A predictor alone."""
+        own = ["--model_dir", str(bundle or self.bundle), "--http_port=0"]
+        return Server(PREDICTOR, self.binaries / PREDICTOR, [*own, *arguments], log)
+
+    @cached_property
+    def manifest(self) -> dict:
+        """The bundle's manifest."""
+        return json.loads((self.bundle / bundles.MANIFEST).read_text())
+
+
+class Catalogue:
+    """The work directory's customers, articles and purchases. Nothing here is read from the bundle."""
+
+    def __init__(self, work: Path) -> None:
+        """Reads the tables."""
+        self.work = work
+        self.purchases = interactions.read(work)
+        customers = pq.read_table(work / "customers.parquet", columns=["customer_id", "age"])
+        self.customer_ids = np.array(customers["customer_id"].to_pylist(), dtype=object)
+        self.ages = customers["age"].to_numpy().astype(np.float32)
+        self._articles = pq.read_table(work / "articles.parquet", columns=["article_id", *ARTICLE_ATTRIBUTES])
+        self.article_ids = np.array(self._articles["article_id"].to_pylist(), dtype=object)
+        self.rows = {article: row for row, article in enumerate(self.article_ids)}
+        window = interactions.window(work)
+        self.date, self.month = window["test_start"], int(window["test_start"][5:7])
+
+    def buyers(self, count: int) -> np.ndarray:
+        """So many customers with purchases, always the same ones, as rows of customers.parquet."""
+        buyers = np.unique(self.purchases.customer)
+        return np.random.default_rng(7).permutation(buyers)[:count]
+
+    def bought(self, customers: np.ndarray) -> interactions.Baskets:
+        """What they ever bought."""
+        pairs = self.purchases.pairs()
+        return interactions.baskets(pairs, self.purchases.articles).of(customers)
+
+    def bought_ids(self, customer: int) -> set[str]:
+        """Ids of what one of them ever bought."""
+        return set(self.article_ids[np.unique(self.purchases.article[self.purchases.customer == customer])])
+
+    def instance(self, customer: int, **more: object) -> dict:
+        """A question of a customer, given as a row of customers.parquet."""
+        return {"customer_id": self.customer_ids[customer], "transaction_date": self.date, **more}
+
+    def queries(self, customers: np.ndarray) -> np.ndarray:
+        """JAX's query embeddings of customers in the month of the questions."""
+        ids, months = list(self.customer_ids[customers]), np.full(len(customers), self.month)
+        return retrieval.query_embedding(self.work, ids, self.ages[customers], months)
+
+    def features(self, customer: int, articles: Sequence[str]) -> pa.Table:
+        """The ranking features of a customer and articles, made anew from the tables."""
+        rows = self._articles.take([self.rows[article] for article in articles])
+        angle = 2 * np.pi * self.month / 12
+        numbers = {"age": self.ages[customer], "month_sin": np.sin(angle), "month_cos": np.cos(angle)}
+        columns = {
+            name: pa.array(np.full(len(articles), numbers[name], np.float32))
+            if datatype == "FP32"
+            else rows[name].cast(pa.string())
+            for name, datatype in RANKING_FEATURES
+        }
+        return pa.table(columns)
+
+
+def rankings(pair: Pair, instances: Iterable[dict], batch: int = 50) -> list[list[list]]:
+    """The ranking that each instance is answered with, as [score, article_id] pairs."""
+    instances, found = list(instances), []
+    for start in range(0, len(instances), batch):
+        answer = pair.predict(*instances[start : start + batch])
+        assert answer.status_code == 200, answer.text
+        found += [prediction["ranking"] for prediction in predictions(answer.json())]
+    return found
+
+
+def ids(ranking: list[list]) -> list[str]:
+    """The article ids of a ranking, in order."""
+    return [article for _, article in ranking]
+
+
+def ask_both(http: httpx.Client, v1: object, v2: object) -> dict[str, httpx.Response]:
+    """The answers of V1 and V2 to two bodies that mean the same."""
+    return {
+        "v1": http.post(f"/v1/models/{MODEL}:predict", json=v1),
+        "v2": http.post(f"/v2/models/{MODEL}/infer", json=v2),
+    }
+
+
+def small_store(path: Path, purchases: dict[str, Iterable[str]]) -> str:
+    """A store of its own with these customers' purchases; its URL."""
+    with closing(load.connect(path)) as db:
+        load.migrate(db, path)
+        for customer, articles in purchases.items():
+            db.execute("INSERT INTO customers VALUES (?, NULL, 'ACTIVE', 'NONE')", [customer])
+            rows = [(customer, article) for article in articles]
+            db.executemany(
+                "INSERT INTO interactions VALUES (?, 'purchase', ?, '2020-01-01T00:00:00Z', 'test')", rows
+            )
+    return f"sqlite://{path}"
+
+
+def shadow(bundle: Path, copy: Path) -> Path:
+    """A bundle whose files are links to those of another, so that a test can replace some."""
+    for file in (path for path in bundle.rglob("*") if path.is_file()):
+        link = copy / file.relative_to(bundle)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return copy
+
+
+def replace(bundle: Path, file: str, content: bytes) -> None:
+    """Puts other content in the place of a shadow's file; the bundle behind it stays as it is."""
+    path = bundle / file
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
+def sign(bundle: Path, **changes: object) -> None:
+    """Writes a shadow's manifest anew, so that it says the truth about its files."""
+    manifest = json.loads((bundle / bundles.MANIFEST).read_text()) | changes
+    for file in manifest["files"]:
+        content = (bundle / file).read_bytes()
+        manifest["files"][file] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest["version"] = bundles.version(manifest["files"])
+    replace(bundle, bundles.MANIFEST, json.dumps(manifest).encode())
+
+
+def refusal(under_test: UnderTest, program: str, *arguments: str) -> str:
+    """The one line with which a program refuses to start: arguments that are not given are good ones."""
+    good = {"--host": "127.0.0.1", "--http_port": "0", "--model_dir": str(under_test.bundle)}
+    if program == TRANSFORMER:
+        good |= {"--store": under_test.store, "--predictor_host": "127.0.0.1:9"}
+    given = {argument.split("=")[0] for argument in arguments}
+    own = [f"{name}={value}" for name, value in good.items() if name not in given]
+    ended = subprocess.run(
+        [under_test.binaries / program, *own, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=SAFETY_SECONDS,
+    )
+    assert ended.returncode == 64, f"exit code {ended.returncode}: {ended.stderr}"
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def leaks(answer: httpx.Response, *secrets: object) -> list[str]:
+    """Which inner addresses or paths an answer shows, in its body or a header."""
+    text = answer.text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+    private = [
+        "127.0.0.1",
+        "localhost",
+        os.sep + "tmp",
+        str(Path.home()) + os.sep,
+        "sqlite",
+        ".onnx",
+        ".arrow",
+    ]
+    return [secret for secret in [*private, *map(str, secrets)] if secret in text]
+
+
+def user_version(path: Path, version: int) -> None:
+    """Says that a store has another schema version."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
