@@ -1,7 +1,8 @@
 """Measures how long the servers take from start to ready, on a bundle of any size.
 
-Each round starts the predictor and the transformer anew, with the files in the page cache, and asks `/v2/health/ready`
-until it says yes. The transformer is measured beside a predictor that is ready, as in a rolling update.
+Each round starts the predictor and the transformer anew, with the files in the page cache, and asks
+`/v2/health/ready` until it says yes. The transformer is measured beside a predictor that is ready, as in a
+rolling update.
 """
 
 import argparse
