@@ -3,11 +3,18 @@
 # DATA=dir   a folder with H&M's three CSV files; without it, data are generated
 # SIZE=small size of generated data: tiny, small, medium, full
 # PORT=8080  where `make run` serves
+# HEMLINE_HM_DATA=dir   a sample of H&M's data, never part of the repository, for tests to use where it is
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Steps use every core by themselves.
+.NOTPARALLEL:
+
+ifneq ($(words $(CURDIR) x$(DATA)),2)
+$(error make can't work with spaces in a path: neither this folder nor DATA may have any)
+endif
 
 PYTHON ?= python3
 SIZE ?= small
@@ -16,9 +23,6 @@ PREDICTOR_PORT ?= 8085
 CARGO_DENY_VERSION := 0.20.2
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hemline/tools
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-
-# A real sample is never part of the repository; tests use it where it is.
-export HEMLINE_HM_DATA ?= $(abspath $(wildcard ../shared/data/hm))
 
 # One folder a data set, so that switching DATA re-uses what each has. The checksum tells folders of one name apart.
 NAME := $(if $(DATA),$(notdir $(abspath $(DATA)))-$(firstword $(shell printf '%s' '$(abspath $(DATA))' | cksum)),generated-$(SIZE))
@@ -31,6 +35,7 @@ DONE := $(HOME_DIR)/done
 
 VENV := .venv
 SETUP := $(VENV)/.done
+LOCK := pipelines/requirements.lock
 CLIENTS := .venv-clients
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
@@ -40,7 +45,7 @@ PAIR = --bundle $(BUNDLE) --store $(STORE) --work $(WORK) --binaries $(BINARIES)
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 # --- The main job -------------------------------------------------------------------------------------------------
 
@@ -68,11 +73,16 @@ load: $(DONE)/load ## Customers and purchases into the store
 $(DONE):
 	@mkdir -p $@
 
-$(DONE)/generate: $(addprefix $(PIPE)/,generate.py tastes.py catalogue.py) $(SETUP) | $(DONE)
+# The user's files by name, size and time: an unpacked file may well be older than the run before it.
+.PHONY: always
+$(DONE)/csv: always | $(DONE)
+	@stat -L -c '%n %s %Y' $(CSV)/*.csv 2> /dev/null | cmp -s - $@ || stat -L -c '%n %s %Y' $(CSV)/*.csv > $@
+
+$(DONE)/generate: $(addprefix $(PIPE)/,generate.py tastes.py catalogue.py) $(LOCK) | $(SETUP) $(DONE)
 	$(HEMLINE) generate --size $(SIZE) --out $(CSV)
 	@touch $@
 
-$(DONE)/features: $(if $(DATA),$(wildcard $(CSV)/*.csv),$(DONE)/generate) $(addprefix $(PIPE)/,read.py features.py interactions.py schema.py) $(SETUP) | $(DONE)
+$(DONE)/features: $(DONE)/$(if $(DATA),csv,generate) $(addprefix $(PIPE)/,read.py features.py interactions.py schema.py) $(LOCK) | $(SETUP) $(DONE)
 	$(HEMLINE) features --data $(CSV) --work $(WORK)
 	@touch $@
 
@@ -144,7 +154,7 @@ deny: $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION) ## Licences, duplicate versi
 	$< --locked --all-features check bans licenses sources
 
 $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION):
-	cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+	cargo install cargo-deny --quiet --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
 	mv $(TOOLS)/bin/cargo-deny $@
 
 test-rust: $(SETUP) ## The crates' own tests
@@ -171,7 +181,7 @@ BENCH := $(CURDIR)/.hemline/bench
 bench-cold-start: $(BENCH)/done build ## Start to ready, on a catalogue as large as H&M's
 	$(VENV)/bin/python bench/cold_start.py --bundle $(BENCH)/bundle --store sqlite://$(BENCH)/store.db --binaries $(BINARIES) --logs $(BENCH)/logs
 
-$(BENCH)/done: $(SETUP)
+$(BENCH)/done: | $(SETUP)
 	$(HEMLINE) generate --articles 105542 --customers 200000 --transactions 2000000 --out $(BENCH)/data
 	$(HEMLINE) features --data $(BENCH)/data --work $(BENCH)/work
 	$(HEMLINE) train-retrieval --work $(BENCH)/work --epochs 1

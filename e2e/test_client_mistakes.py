@@ -233,3 +233,14 @@ def test_dates_and_date_times_are_both_taken(http, date):
         for day in ("2020-09-01", date)
     )
     assert plain == other
+
+
+def test_binary_tensors_are_415_and_told_what_to_send_instead(http):
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": "2"}
+    response = http.post(f"/v2/models/{MODEL}/infer", content=b"{}\0\0", headers=headers)
+    check(response, 415, "unsupported_media_type", "send JSON")
+
+
+def test_more_tensors_than_anybody_means_are_400(http):
+    response = http.post(f"/v2/models/{MODEL}/infer", content='{"inputs":[' + "{}," * 5000 + "{}]}")
+    check(response, 400, "invalid_argument", "1024")

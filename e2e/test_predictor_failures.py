@@ -246,3 +246,33 @@ def test_a_killed_predictor_is_503_and_one_that_comes_back_is_used_without_a_res
         pair.start_predictor(port).wait_ready()
         pair.transformer.wait_ready()
         assert pair.predict(a_question).status_code == 200
+
+
+def test_a_predictor_that_is_swapped_for_one_that_takes_something_else_is_asked_for_that(http, mock):
+    def strict(request: dict) -> Reply:
+        """Refuses what it does not take, as our predictors do."""
+        given, taken = (
+            [tensor["name"] for tensor in tensors] for tensors in (request["inputs"], mock.inputs)
+        )
+        return Reply.of(good(request)) if given == taken else Reply.of({"error": "unknown input"}, 400)
+
+    mock.reply, inputs = strict, mock.inputs
+    try:
+        for feature in ("month_sin", "month_cos", "age"):
+            # No waiting: the next question may well come before anybody has looked at the metadata.
+            mock.inputs = [{"name": feature, "datatype": "FP32", "shape": [-1, 1]}, inputs[0]]
+            for response in ask(http).values():
+                assert response.status_code == 200, response.text
+    finally:
+        mock.inputs = inputs
+
+
+def test_a_mistake_in_the_last_row_is_found_before_any_row_is_worked_on(http, mock):
+    asked = []
+    mock.reply = lambda request: asked.append(request) or Reply.of(good(request))
+    question = {"customer_id": "c", "transaction_date": "2020-09-16"}
+    instances = [question] * 40 + [question | {"k": 0}]
+    response = http.post("/v1/models/hemline:predict", json={"instances": instances})
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("row 40: field `k`")
+    assert asked == []

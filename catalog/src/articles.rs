@@ -19,7 +19,6 @@ pub struct Articles {
     detail_descs: StringArray,
     attributes: Vec<Attribute>,
     embeddings: Float32Array,
-    embedding_size: usize,
     rows: HashMap<Box<str>, u32>,
 }
 
@@ -56,7 +55,6 @@ impl Articles {
             detail_descs: table.strings("detail_desc")?,
             attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
             embeddings: table.vectors("embedding", embedding_size)?,
-            embedding_size,
             rows: by_id,
         })
     }
@@ -109,12 +107,5 @@ impl Articles {
     #[must_use]
     pub fn embeddings(&self) -> &[f32] {
         self.embeddings.values()
-    }
-
-    /// An article's embedding.
-    #[must_use]
-    pub fn embedding(&self, row: u32) -> &[f32] {
-        let start = row as usize * self.embedding_size;
-        &self.embeddings.values()[start..start + self.embedding_size]
     }
 }

@@ -53,6 +53,9 @@ impl Index {
         usearch.reserve_capacity_and_threads(0, threads).map_err(failed)?;
         usearch.view(path).map_err(failed)?;
         usearch.change_expansion_search(info.index.expansion_search);
+        if usearch.metric_kind() != MetricKind::IP {
+            return Err(bundle.invalid(INDEX, "its metric is not the inner product"));
+        }
         if usearch.size() != articles.len() || usearch.dimensions() != info.embedding_size {
             let (size, dimensions) = (usearch.size(), usearch.dimensions());
             let wanted = articles.len();
@@ -76,7 +79,8 @@ impl Index {
         allow: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>, IndexError> {
         let row = |key: u64| u32::try_from(key).unwrap_or(u32::MAX);
-        let found = self.usearch.filtered_search(query, count, |key| allow(row(key)));
+        let known = |row: u32| (row as usize) < articles.len();
+        let found = self.usearch.filtered_search(query, count, |key| known(row(key)) && allow(row(key)));
         let found = found.map_err(|error| IndexError(error.to_string()))?;
         if found.keys.len() < count.min(articles.len()) {
             return Ok(exact(articles, query, count, allow));

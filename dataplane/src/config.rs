@@ -42,7 +42,7 @@ pub struct ServerArgs {
     pub queue: u32,
 
     /// Time for one request, for example 500ms or 10s; then 504
-    #[arg(long, env = "HEMLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "HEMLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = timeout)]
     pub request_timeout: Duration,
 
     /// Largest body in bytes; beyond it 413
@@ -104,7 +104,7 @@ pub fn parse<A: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> 
 /// Ends a start that can't succeed: one line on stderr, and in Kubernetes' termination log. Returns the exit code for it.
 #[must_use]
 pub fn refuse(reason: impl fmt::Display) -> ExitCode {
-    let reason = reason.to_string();
+    let reason: String = reason.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     eprintln!("{reason}");
     if fs::exists(TERMINATION_LOG).unwrap_or(false) {
         // Nothing else is left to do if this fails: the reason already stands on stderr.
@@ -151,6 +151,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("expected a duration such as 500ms, 10s or 1m".to_owned()),
     }
+}
+
+/// Reads a duration that something is given to be done in, so more than none.
+///
+/// # Errors
+/// As [`duration`], or it is 0.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .and_then(|timeout| if timeout.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(timeout) })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod elements;
 mod object;
 
 pub(crate) use elements::{Cursor, push, read_data, shown};
-pub(crate) use object::{List, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice};
+pub(crate) use object::{List, MAX_TENSORS, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice};
 
 /// A tensor as the V2 protocol writes it: name, shape, datatype, flat data.
 pub(crate) struct TensorJson<'a>(pub(crate) &'a Tensor);

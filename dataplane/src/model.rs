@@ -49,13 +49,13 @@ pub struct ModelMetadata {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub versions: Vec<String>,
     /// `<project>_<format>`, for example `onnx_onnxv1`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub platform: String,
     /// What it takes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub inputs: Vec<TensorMetadata>,
     /// What it gives.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub outputs: Vec<TensorMetadata>,
     /// Anything else worth knowing, as text by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_empty")]

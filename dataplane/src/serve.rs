@@ -79,8 +79,10 @@ pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -
         _ = signals.interrupt.recv() => Some("interrupted again"),
     };
     if let Some(reason) = cut {
-        let requests = metrics.in_flight();
-        tracing::warn!(requests, reason, "requests under way are cut");
+        match metrics.in_flight() {
+            0 => tracing::info!(reason, "connections without a request are cut"),
+            requests => tracing::warn!(requests, reason, "requests under way are cut"),
+        }
         server.abort();
     }
     tracing::info!("stopped");

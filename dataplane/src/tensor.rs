@@ -100,12 +100,6 @@ pub struct BytesData {
 }
 
 impl BytesData {
-    /// Room for `elements` strings of `bytes` in all.
-    #[must_use]
-    pub fn with_capacity(elements: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(elements) }
-    }
-
     /// Appends one element.
     pub fn push(&mut self, element: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(element.as_ref());

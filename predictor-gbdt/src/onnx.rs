@@ -73,6 +73,8 @@ impl ModelFile {
         let mut outputs = graph.outputs().to_vec();
         if !inputs.iter().any(|input| input.name == ARTICLE_ID) {
             inputs.push(TensorMetadata::optional(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
+        }
+        if !outputs.iter().any(|output| output.name == ARTICLE_IDS) {
             outputs.push(TensorMetadata::new(ARTICLE_IDS, Datatype::Bytes, &[-1]));
         }
         ModelMetadata {

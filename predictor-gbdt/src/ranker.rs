@@ -29,8 +29,12 @@ impl Ranker {
 impl SyncModel for Ranker {
     fn infer(&mut self, mut request: InferRequest) -> Result<InferResponse> {
         let takes_ids = self.0.inputs().any(|input| input.name == ARTICLE_ID);
-        let ids = request.inputs.iter().position(|input| input.name() == ARTICLE_ID && !takes_ids);
-        let ids = ids.map(|position| request.inputs.swap_remove(position));
+        let answers_ids = self.0.outputs().iter().any(|output| output.name == ARTICLE_IDS);
+        let ids = request.inputs.iter().position(|input| input.name() == ARTICLE_ID && !answers_ids);
+        let ids = ids.map(|position| match takes_ids {
+            true => request.inputs[position].clone(),
+            false => request.inputs.swap_remove(position),
+        });
         let mut response = self.0.infer(request)?;
         if let Some(ids) = ids {
             let rows = response.outputs.first().and_then(|output| output.shape().first().copied());
@@ -56,7 +60,7 @@ fn blank(input: &TensorMetadata) -> Result<Tensor> {
 
 /// V1 instances of this model: rows in the order of its inputs.
 pub(crate) fn v1_codec(metadata: &ModelMetadata, score_output: String) -> RowsCodec {
-    let columns = metadata.inputs.iter().filter(|input| !input.optional).cloned().collect();
+    let columns = metadata.inputs.iter().filter(|input| input.name != ARTICLE_ID).cloned().collect();
     RowsCodec {
         rows: "ranking_features".to_owned(),
         ids: ARTICLE_IDS.to_owned(),

@@ -6,7 +6,7 @@ use catalog::store::StoreUrl;
 use clap::{Parser, ValueEnum};
 use dataplane::{
     client::Protocol,
-    config::{ServerArgs, duration},
+    config::{ServerArgs, timeout},
 };
 use validator::Validate;
 
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     #[validate(length(min = 1, max = 63, message = "expected 1 to 63 characters"))]
     pub(crate) ranking_model_type: String,
 
-    /// Longest that the predictor may take, within the request's own timeout
-    #[arg(long, env = "PREDICTOR_REQUEST_TIMEOUT_SECONDS", default_value = "10s", value_parser = duration)]
+    /// Longest that the predictor may take, within the request's own timeout; then 504
+    #[arg(long, env = "PREDICTOR_REQUEST_TIMEOUT_SECONDS", default_value = "8s", value_parser = timeout)]
     pub(crate) predictor_request_timeout_seconds: Duration,
 
     /// The predictor's output that is the score; the bundle's name for it where it is not given

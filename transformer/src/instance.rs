@@ -75,11 +75,12 @@ impl Instance {
             return Err(Error::invalid("expected an object"));
         }
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let (path, text) = (error.path().to_string(), error.inner().to_string());
-            let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+        let instance = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let (path, text) = (error.path().to_string(), plain(error.inner()));
             if path == "." { Error::invalid(text) } else { Error::invalid(format!("field `{path}`: {text}")) }
-        })
+        })?;
+        deserializer.end().map_err(|error| Error::invalid(plain(&error)))?;
+        Ok(instance)
     }
 
     /// Checks every field, and says which season it is.
@@ -92,10 +93,16 @@ impl Instance {
     }
 
     fn season(&self) -> Result<Season> {
+        if self.query_emb.is_none() && (self.month_sin.is_some() || self.month_cos.is_some()) {
+            return Err(Error::invalid("fields `month_sin` and `month_cos`: expected only beside `query_emb`"));
+        }
+        if self.month_sin.is_some() != self.month_cos.is_some() {
+            return Err(Error::invalid("fields `month_sin` and `month_cos`: expected both or neither"));
+        }
         let from_date =
             self.transaction_date.as_deref().map(parse_date).transpose()?.map(|date| Season::of(date.month()));
         match (self.month_sin, self.month_cos, from_date) {
-            (Some(month_sin), Some(month_cos), _) if self.query_emb.is_some() => Ok(Season { month_sin, month_cos }),
+            (Some(month_sin), Some(month_cos), _) => Ok(Season { month_sin, month_cos }),
             (_, _, Some(season)) => Ok(season),
             _ if self.query_emb.is_some() => {
                 Err(Error::invalid("fields `month_sin` and `month_cos`: missing (expected numbers beside `query_emb`)"))
@@ -112,6 +119,12 @@ impl Season {
         #[allow(clippy::cast_possible_truncation)] // FP32 is what the models take
         Self { month_sin: angle.sin() as f32, month_cos: angle.cos() as f32 }
     }
+}
+
+/// A parser's message without its line and column, which count from the start of an excerpt.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]).to_owned()
 }
 
 /// A date, or the date of a date-time as it is written: its month is the customer's own.
@@ -205,6 +218,15 @@ mod tests {
     fn what_is_wrong_is_named_with_what_was_expected() {
         for (json, expected) in [
             ("7", "expected an object"),
+            (
+                r#"{"customer_id":"c","query_emb":[1,2],"month_sin":1,"transaction_date":"2020-09-16"}"#,
+                "fields `month_sin` and `month_cos`: expected both or neither",
+            ),
+            (
+                r#"{"customer_id":"c","transaction_date":"2020-09-16","month_sin":1,"month_cos":0}"#,
+                "fields `month_sin` and `month_cos`: expected only beside `query_emb`",
+            ),
+            (r#"{"customer_id":"c"}{"k":1}"#, "trailing characters"),
             ("{}", "field `customer_id`: expected 1 to 256 characters"),
             (r#"{"customer_id":5}"#, "field `customer_id`: invalid type: integer `5`, expected a string"),
             (r#"{"customer_id":"c"}"#, "field `transaction_date`: missing (expected an ISO date such as 2020-09-16)"),

@@ -31,6 +31,8 @@ pub(crate) struct Candidates {
     pub(crate) neighbours: Vec<Neighbour>,
     /// Row i is about neighbour i.
     pub(crate) features: Vec<Tensor>,
+    /// What the features say of the request.
+    pub(crate) request: RequestFeatures,
     /// Articles that the filter left.
     pub(crate) eligible: usize,
 }
@@ -58,6 +60,6 @@ impl Job {
         let neighbours = neighbours.map_err(Error::internal)?;
         let request = RequestFeatures { age: self.customer.age, season: self.season };
         let features = self.plan.tensors(articles, &neighbours, request)?;
-        Ok(Candidates { neighbours, features, eligible: articles.len() - excluded.len() })
+        Ok(Candidates { neighbours, features, request, eligible: articles.len() - excluded.len() })
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct ScoreOutput {
 }
 
 /// A ranker's answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Scores {
     /// Of candidate i; nothing where the ranker did not score it.
     pub(crate) scores: Vec<Option<f32>>,
@@ -91,23 +91,43 @@ impl Ranker {
             // The rows of a V1 instance come with their ids beside them, which are no column.
             metadata.inputs.push(TensorMetadata::new(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
         }
-        let plan = Plan::new(&metadata, articles)
-            .map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("ranker `{}` {reason}", self.name())))?;
-        let plan = Arc::new(plan);
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
-        Ok(plan)
+        let plan = Plan::new(&metadata, articles).map(Arc::new);
+        // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan.as_ref().ok().cloned();
+        plan.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("ranker `{}` {reason}", self.name())))
     }
 
-    /// Asks for the candidates' scores.
+    /// Asks for the candidates' scores. A ranker that refuses them may have been swapped since it was planned for: it is asked once more
+    /// where it now takes something else.
     pub(crate) async fn score(
         &self,
         candidates: &mut Candidates,
+        plan: &Plan,
         articles: &Articles,
         context: &Context,
     ) -> Result<Scores> {
-        let request = InferRequest::of(std::mem::take(&mut candidates.features));
-        let context = context.within(self.timeout);
-        let response = self.predictor.infer(&request, &context).await?;
+        let features = std::mem::take(&mut candidates.features);
+        let refused = match self.ask(features, candidates, articles, context).await {
+            Err(error) if error.kind() == Kind::UpstreamRejected => error,
+            answer => return answer,
+        };
+        let current = self.refresh(articles, context).await?;
+        if *current == *plan {
+            return Err(refused);
+        }
+        let features = current.tensors(articles, &candidates.neighbours, candidates.request)?;
+        self.ask(features, candidates, articles, context).await
+    }
+
+    async fn ask(
+        &self,
+        features: Vec<Tensor>,
+        candidates: &Candidates,
+        articles: &Articles,
+        context: &Context,
+    ) -> Result<Scores> {
+        let request = InferRequest::of(features);
+        let response = self.predictor.infer(&request, &context.within(self.timeout)).await?;
         let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
         let sent_ids = request.input(ARTICLE_ID).is_some();
         let scores = self.read(&response).and_then(|scores| join(&ids, scores, &response, sent_ids));

@@ -8,18 +8,21 @@ use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, metrics::Metrics,
     v1::V1Codec, worker::Pool,
 };
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     customer::{self, Policy},
-    instance::{Bounds, Instance},
+    instance::{Bounds, Instance, Season},
     neighbours::{Job, Retrieval},
     order::order,
     query::QueryTower,
-    rank::{ARTICLE_IDS, Ranker},
+    rank::{ARTICLE_IDS, Ranker, Scores},
     wire::{self, Instances},
 };
+
+/// Rows of one request that are under way together: enough to keep every thread busy, too few to fill the queue against others.
+const ROWS_AT_ONCE: usize = 16;
 
 /// Recommends.
 pub(crate) struct Recommender {
@@ -71,8 +74,7 @@ fn is_false(value: &bool) -> bool {
 
 impl Recommender {
     /// One instance, through the steps of the architecture page.
-    async fn recommend(&self, instance: Instance, context: &Context) -> Result<Answer> {
-        let season = instance.check(&self.bounds)?;
+    async fn recommend(&self, instance: Instance, season: Season, context: &Context) -> Result<Answer> {
         let k = instance.k.and_then(|k| usize::try_from(k).ok()).unwrap_or(self.bounds.candidates);
         let customers = &self.retrieval.customers;
         let mut step = Step::begin(&self.metrics);
@@ -81,10 +83,13 @@ impl Recommender {
         step.ended("customer");
         let plan = self.ranker.plan(&self.retrieval.articles, context).await?;
         let (retrieval, candidates) = (self.retrieval.clone(), self.bounds.candidates);
-        let job = Job { retrieval, plan, instance, customer, season, candidates };
+        let job = Job { retrieval, plan: plan.clone(), instance, customer, season, candidates };
         let mut candidates = self.towers.run(move |tower| job.run(tower)).await??;
         step.ended("retrieve");
-        let scores = self.ranker.score(&mut candidates, &self.retrieval.articles, context).await?;
+        let scores = match candidates.neighbours.is_empty() {
+            true => Scores::default(), // there is nothing to ask about
+            false => self.ranker.score(&mut candidates, &plan, &self.retrieval.articles, context).await?,
+        };
         step.ended("rank");
         let scored = scores.scores.iter().flatten().count();
         let ranking = order(&candidates.neighbours, &scores.scores, k);
@@ -130,10 +135,17 @@ impl Model for Recommender {
 
     async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
         let instances = wire::read_instances(&request, self.max_instances)?;
-        let answers = instances.into_iter().enumerate().map(|(row, instance)| async move {
-            self.recommend(instance, context).await.map_err(|error| wire::at_row(error, row))
+        // All of them before any is answered: a mistake in the last row should not cost the work of the others.
+        let checked = instances.into_iter().enumerate().map(|(row, instance)| {
+            let season = instance.check(&self.bounds).map_err(|error| wire::at_row(error, row))?;
+            Ok((row, instance, season))
         });
-        self.respond(&try_join_all(answers).await?)
+        let checked = checked.collect::<Result<Vec<_>>>()?;
+        let answers = checked.into_iter().map(|(row, instance, season)| async move {
+            self.recommend(instance, season, context).await.map_err(|error| wire::at_row(error, row))
+        });
+        let answers: Vec<Answer> = stream::iter(answers).buffered(ROWS_AT_ONCE).try_collect().await?;
+        self.respond(&answers)
     }
 
     fn v1(&self) -> &dyn V1Codec {

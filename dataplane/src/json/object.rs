@@ -97,6 +97,9 @@ pub(crate) enum Stopped {
     AtItem(usize),
 }
 
+/// The most tensors of a request: a body of nothing but empty tensors should take no more room than it is long.
+pub(crate) const MAX_TENSORS: usize = 1024;
+
 type ListOf<'de, const M: usize> = Option<Vec<[Option<&'de RawValue>; M]>>;
 
 impl<'de, const N: usize, const M: usize> DeserializeSeed<'de> for MembersAndList<'_, N, M> {
@@ -157,6 +160,10 @@ impl<'de, const M: usize> Visitor<'de> for ItemsOf<'_, M> {
         loop {
             self.stopped.set(Stopped::AtItem(items.len()));
             match sequence.next_element_seed(self.items)? {
+                Some(_) if items.len() == MAX_TENSORS => {
+                    self.stopped.set(Stopped::AtList);
+                    return Err(de::Error::custom(format!("more than {MAX_TENSORS}")));
+                }
                 Some(item) => items.push(item),
                 None => return Ok(Some(items)),
             }

@@ -12,7 +12,9 @@ use crate::{
     error::{Error, Result},
     handler::Handler,
     infer::{InferRequest, InferResponse, Parameters},
-    json::{List, Members, MembersAndList, Stopped, TensorJson, plain, read_data, read_raw, read_slice, shown},
+    json::{
+        List, MAX_TENSORS, Members, MembersAndList, Stopped, TensorJson, plain, read_data, read_raw, read_slice, shown,
+    },
     tensor::{Datatype, MAX_RANK, Tensor},
 };
 
@@ -112,9 +114,12 @@ fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
 
 fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<String>> {
     let Some(outputs) = outputs else { return Ok(Vec::new()) };
-    let (outputs, _) = read_raw(outputs, List { item: Members(["name"]), most: usize::MAX }).map_err(|error| {
+    let (outputs, count) = read_raw(outputs, List { item: Members(["name"]), most: MAX_TENSORS }).map_err(|error| {
         Error::invalid(format!("field `outputs`: expected a list of objects with a `name` ({})", plain(&error)))
     })?;
+    if count > MAX_TENSORS {
+        return Err(Error::invalid(format!("field `outputs`: expected at most {MAX_TENSORS}, got {count}")));
+    }
     let names = outputs.into_iter().enumerate();
     names.map(|(number, [name])| required(name, &format!("outputs[{number}].name"), "a string")).collect()
 }

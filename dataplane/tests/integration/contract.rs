@@ -7,8 +7,8 @@ use dataplane::{Error, Kind, repository::Repository};
 use http_body_util::BodyExt;
 
 use crate::{
-    common::{Server, Toy, server, serving},
     golden,
+    serving::{Server, Toy, server, serving},
 };
 
 const V1: &str = r#"{"instances":[{"rows":[[1,10],[2.5,20]],"ids":["x","y"]}]}"#;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use dataplane::limits::Limits;
 use futures_util::{StreamExt, stream};
 
-use crate::common::{Server, server_with};
+use crate::serving::{Server, server_with};
 
 const V1: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 const V2: &str = r#"{"inputs": [{"name": "a", "shape": [1, 1], "datatype": "FP32", "data": [1]},

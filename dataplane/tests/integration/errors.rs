@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Request};
 use futures_util::stream;
 
-use crate::common::{SECRET, post, server};
+use crate::serving::{SECRET, post, server};
 
 const V1: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 const V2: &str = r#"{"inputs": [{"name": "a", "shape": [1, 1], "datatype": "FP32", "data": [1]},
@@ -96,7 +96,7 @@ async fn no_room_says_when_to_come_back_in_whole_seconds() {
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
     let server = server();
-    let allowed = |answer: &crate::common::Answer| answer.header("allow").map(str::to_owned);
+    let allowed = |answer: &crate::serving::Answer| answer.header("allow").map(str::to_owned);
     assert_eq!(allowed(&server.get("/v2/models/sum/infer").await).as_deref(), Some("POST"));
     assert_eq!(allowed(&server.post("/v2/health/live", "").await).as_deref(), Some("GET,HEAD"));
 }

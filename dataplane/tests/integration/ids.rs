@@ -2,7 +2,7 @@
 
 use axum::{body::Body, http::Request};
 
-use crate::common::{Answer, server};
+use crate::serving::{Answer, server};
 
 async fn asked_with(id: &[u8]) -> Answer {
     server().send(Request::get("/v2").header("x-request-id", id).body(Body::empty()).unwrap()).await

@@ -6,7 +6,6 @@
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
 mod contract;
 mod deadline;
 mod drain;
@@ -21,6 +20,7 @@ mod onnx;
 mod owned;
 mod predictor;
 mod predictor_failures;
+mod serving;
 mod toy;
 mod v1;
 mod v2;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::join_all;
 use tokio::time::{Duration, timeout};
 
-use crate::common::{Server, server};
+use crate::serving::{Server, server};
 
 const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 

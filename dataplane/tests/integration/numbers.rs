@@ -7,7 +7,7 @@ use dataplane::{
 };
 use serde_json::{Value, json};
 
-use crate::common::{Server, rows, serving};
+use crate::serving::{Server, rows, serving};
 
 /// Answers what it was asked.
 struct Echo(ModelMetadata, dataplane::v1::RowsCodec);

@@ -15,7 +15,7 @@ use dataplane::{
 
 use serde_json::json;
 
-use crate::common::{rows, serving};
+use crate::serving::{rows, serving};
 
 /// Computes when it is let to, and tells what it computed.
 struct Gated {

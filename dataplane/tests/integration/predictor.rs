@@ -20,7 +20,7 @@ use dataplane::{
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{common::rows, golden};
+use crate::{golden, serving::rows};
 
 /// A request that a mock got.
 #[derive(Clone)]

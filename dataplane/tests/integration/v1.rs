@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::server;
+use crate::serving::server;
 
 const PREDICT: &str = "/v1/models/sum:predict";
 const ONE: &str = r#"{"instances": [{"rows": [[1, 10], [2.5, 20]], "ids": ["x", "y"]}]}"#;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::server;
+use crate::serving::server;
 
 const INFER: &str = "/v2/models/sum/infer";
 
