@@ -1,11 +1,14 @@
 """Data in H&M's schema with a known truth: three CSV files, and the oracle that knows the best answers.
 
+`generated.json` beside them says how they were made; only a directory with it is ever replaced.
+
 The same options and seed give the same bytes. Purchases are drawn and written a week at a time, so that full
 size (31.8 million) needs no more memory than the pairs of customer and article, which the oracle excludes as
 bought.
 """
 
-import shutil
+import json
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +22,14 @@ from hemline import catalogue, schema, tastes
 from hemline.errors import DataError
 from hemline.report import progress_bar, say
 
+MADE_BY = "hemline generate"
+FILES = {
+    schema.ARTICLES_CSV,
+    schema.CUSTOMERS_CSV,
+    schema.TRANSACTIONS_CSV,
+    schema.ORACLE,
+    schema.GENERATED_JSON,
+}
 FIRST_DAY = date(2018, 9, 20)
 WEEK = 7
 ORACLE_DEPTH = 100
@@ -78,42 +89,84 @@ def run(
     transactions: int | None = None,
     days: int | None = None,
 ) -> None:
-    """Generates data of a named size, each number of which can be replaced, into the new directory `out`."""
+    """Generates data of a named size, each number of which can be replaced, into the directory `out`.
+
+    What an earlier run generated there is replaced when the new data are complete. DataError where `out` is
+    anything else: nothing is changed then.
+    """
+    out = out.resolve()
     given = {"articles": articles, "customers": customers, "transactions": transactions, "days": days}
     chosen = replace(SIZES[size], **{name: value for name, value in given.items() if value is not None})
-    _check(chosen, out)
-    partial = out.with_name(out.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    _check(chosen)
+    _refuse_unless_ours(out)
     try:
-        world = _draw_world(seed, chosen)
-        _write_csv(world.articles.table, partial / schema.ARTICLES_CSV)
-        _write_csv(world.customers, partial / schema.CUSTOMERS_CSV)
-        bought = _write_transactions(world, partial / schema.TRANSACTIONS_CSV)
-        _write_oracle(world, bought, partial / schema.ORACLE)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise DataError(f"--out: cannot write beside {out} ({error.strerror})") from None
+    with scratch as folder:
+        new = Path(folder) / "new"
+        new.mkdir()
+        _write(_draw_world(seed, chosen), new)
+        _refuse_unless_ours(out)  # somebody may have put something there meanwhile
         if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            out.rename(Path(folder) / "old")
+        new.rename(out)
     say(
         f"generated {chosen.articles:,} articles, {chosen.customers:,} customers and {chosen.transactions:,} "
         f"transactions over {chosen.days} days (seed {seed}) in {out}"
     )
 
 
-def _check(size: Size, out: Path) -> None:
-    """Refuses sizes that cannot be generated, and a directory with something else in it."""
+def _write(world: _World, folder: Path) -> None:
+    """Writes all files."""
+    _write_csv(world.articles.table, folder / schema.ARTICLES_CSV)
+    _write_csv(world.customers, folder / schema.CUSTOMERS_CSV)
+    bought = _write_transactions(world, folder / schema.TRANSACTIONS_CSV)
+    _write_oracle(world, bought, folder / schema.ORACLE)
+    days = [FIRST_DAY + timedelta(world.size.days - before) for before in (WEEK, 1)]
+    facts = {
+        "made_by": MADE_BY,
+        "seed": world.seed,
+        "counts": vars(world.size),
+        "oracle": {"first": str(days[0]), "last": str(days[1])},
+    }
+    (folder / schema.GENERATED_JSON).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def read_stamp(folder: Path) -> dict | None:
+    """What generated.json in `folder` says; None where there is none, or where it is not ours."""
+    try:
+        facts = json.loads((folder / schema.GENERATED_JSON).read_text())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get("made_by") == MADE_BY else None
+
+
+def _check(size: Size) -> None:
+    """Refuses sizes that cannot be generated."""
     least = {"articles": 2 * ORACLE_DEPTH, "customers": 10, "transactions": 100, "days": 28}
     for name, minimum in least.items():
         if getattr(size, name) < minimum:
             raise DataError(f"--{name}: {getattr(size, name)} is too few, at least {minimum} are needed")
     if size.days % WEEK:
         raise DataError(f"--days: {size.days} is no whole number of weeks")
-    ours = {schema.ARTICLES_CSV, schema.CUSTOMERS_CSV, schema.TRANSACTIONS_CSV, schema.ORACLE}
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - ours):
-        raise DataError(f"--out: {out} has other files in it; choose a new directory")
+
+
+def _refuse_unless_ours(out: Path) -> None:
+    """Refuses a directory with anything in it that was not generated, and the one that this runs in."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError(f"--out: {out} is not a directory")
+    if Path.cwd().is_relative_to(out):
+        raise DataError(f"--out: {out} is the directory that this runs in; choose a new one")
+    try:
+        names = {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise DataError(f"--out: {out} cannot be read ({error.strerror})") from None
+    if names and (names != FILES or not read_stamp(out)):
+        raise DataError(f"--out: {out} has files in it that were not generated; choose a new directory")
 
 
 def _rng(seed: int, *stream: int) -> np.random.Generator:

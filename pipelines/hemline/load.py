@@ -1,7 +1,8 @@
 """Fills the store that the servers read: customers and their purchases, into SQLite.
 
-Loading again changes nothing: rows have natural keys. Events that servers recorded in between stay. A running
-server goes on reading (WAL) and sees either nothing of a load or all of it.
+A load replaces what an earlier one brought, so what is no longer in the data is no longer in the store, and
+loading again changes nothing. Events that servers recorded stay, and so do the customers that these name. A
+running server goes on reading (WAL) and sees either nothing of a load or all of it.
 """
 
 import sqlite3
@@ -29,10 +30,13 @@ INSERT INTO customers (customer_id, age, club_member_status, fashion_news_freque
 ON CONFLICT (customer_id) DO UPDATE SET age = excluded.age, club_member_status = excluded.club_member_status,
     fashion_news_frequency = excluded.fashion_news_frequency
 """
+_UNNAMED = """
+DELETE FROM customers
+WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE interactions.customer_id = customers.customer_id)
+"""
 _PURCHASES = f"""
 INSERT INTO interactions (customer_id, kind, article_id, occurred_at, source)
 VALUES (?, 'purchase', ?, ?, '{SOURCE}')
-ON CONFLICT (customer_id, kind, article_id, occurred_at, source) DO NOTHING
 """
 
 
@@ -104,10 +108,14 @@ def _fill(db: sqlite3.Connection, work: Path, scratch: Path) -> list[StepReport]
     db.execute("BEGIN IMMEDIATE")
     try:
         with progress_bar("load", total) as bar:
-            added = _insert(db, "customers", _customers(customers, bar), _CUSTOMERS)
-            steps.append(_report("customers", _rows(customers), _rows(customers), added))
-            added = _insert(db, "interactions", _purchases(purchases, bar), _PURCHASES)
-            steps.append(_report("interactions", _rows(transactions), _rows(purchases), added))
+            db.execute(f"DELETE FROM interactions WHERE source = '{SOURCE}'")
+            db.execute(_UNNAMED)  # customers in the data come back at once; others are named by no event
+            for batch in _customers(customers, bar):
+                db.executemany(_CUSTOMERS, batch)
+            steps.append(_report("customers", _rows(customers), _rows(customers)))
+            for batch in _purchases(purchases, bar):
+                db.executemany(_PURCHASES, batch)
+            steps.append(_report("interactions", _rows(transactions), _rows(purchases)))
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
@@ -121,25 +129,11 @@ def _rows(path: Path) -> int:
     return pq.read_metadata(path).num_rows
 
 
-def _report(table: str, rows_in: int, kept: int, added: int) -> StepReport:
+def _report(table: str, rows_in: int, kept: int) -> StepReport:
     """What became of one table's rows."""
     report = StepReport(table, rows_in, kept, 0, rows_in - kept)
     report.because("dropped", rows_in - kept, "same customer, article and day as another row: one purchase")
-    report.because("note", 1, f"{added:,} of them are new in the store")
     return report
-
-
-def _insert(db: sqlite3.Connection, table: str, batches: Iterator[Iterator[tuple]], insert: str) -> int:
-    """Inserts all batches; gives the number of rows that the table has more."""
-    before = _count(db, table)
-    for batch in batches:
-        db.executemany(insert, batch)
-    return _count(db, table) - before
-
-
-def _count(db: sqlite3.Connection, table: str) -> int:
-    """Rows of a table."""
-    return db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
 def _customers(path: Path, bar: Bar) -> Iterator[Iterator[tuple]]:

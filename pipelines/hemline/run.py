@@ -88,6 +88,8 @@ def run(bundle: Path, store: str, work: Path, binaries: Path, port: int, predict
     """
     console, shop = output(), Shop(work)
     try:
+        if port == predictor_port != 0:
+            raise PairError(f"--port and --predictor-port (PORT and PREDICTOR_PORT): both are {port}")
         check_free(port, "--port", "PORT")
         check_free(predictor_port, "--predictor-port", "PREDICTOR_PORT")
     except PairError as error:

@@ -16,9 +16,10 @@ Out, the work directory. Every step reads and writes the same one:
     t_dat (date), customer_id, article_id, price, sales_channel_id, year, month, day,
     day_of_week (0 = Monday), month_sin, month_cos, split ('train', 'validation' or 'test').
 `ranking_{train,validation,test}.parquet`
-    customer_id, article_id, label (1 = bought), then `RANKING_FEATURES` in order.
+    customer_id, article_id, label (1 = bought), then `RANKING_FEATURES` in order. Those of train are of the
+    `SEASON_MONTHS` months, of whichever year, that end with the month of the last training day.
 `oracle.parquet`, only where the data are generated
-    customer_id, article_id, rank (1..100), probability: the true best articles of the last seven days.
+    customer_id, article_id, rank (1..100), probability: the true best articles of the test days.
 `features.json`, written last: a directory without it is unfinished
     seed, default_age, counts {articles, customers, transactions}, and
     window {first, train_end, validation_end, test_start, test_end, split: 'temporal' or 'random'}.
@@ -32,6 +33,7 @@ ARTICLES = "articles.parquet"
 CUSTOMERS = "customers.parquet"
 TRANSACTIONS = "transactions.parquet"
 ORACLE = "oracle.parquet"
+GENERATED_JSON = "generated.json"  # beside generated CSV files only: seed, counts, days of the oracle
 FEATURES_JSON = "features.json"
 SPLITS = ("train", "validation", "test")
 
@@ -62,6 +64,8 @@ RANKING_FEATURES = (
     ("month_cos", "FP32"),
     *((name, "BYTES") for name in ARTICLE_ATTRIBUTES),
 )
+
+SEASON_MONTHS = 2
 
 # The columns that the pipelines need; a file without one of them is refused.
 ARTICLE_COLUMNS = ("article_id", "product_code", "prod_name", *ARTICLE_ATTRIBUTES, "detail_desc")

@@ -57,6 +57,20 @@ def test_events_that_servers_recorded_stay(store, tiny_work):
     assert query(store, "SELECT count(*) FROM interactions WHERE kind = 'click'") == [(1,)]
 
 
+def test_what_is_no_longer_in_the_data_is_no_longer_in_the_store(shop, tmp_path):
+    url = f"sqlite://{tmp_path}/store.db"
+    features.run(shop.write(), tmp_path / "work")
+    load.run(tmp_path / "work", url)
+    gone = shop.transactions.pop()
+    features.run(shop.write(), tmp_path / "work")
+    load.run(tmp_path / "work", url)
+    rows = query(
+        tmp_path / "store.db", "SELECT customer_id, article_id, substr(occurred_at, 1, 10) FROM interactions"
+    )
+    assert (gone["customer_id"], f"{int(gone['article_id']):010}", gone["t_dat"]) not in rows
+    assert rows
+
+
 def test_a_profile_that_changed_is_updated(shop, tmp_path):
     url = f"sqlite://{tmp_path}/store.db"
     features.run(shop.write(), tmp_path / "work")

@@ -29,6 +29,11 @@ impl QueryTower {
             return Err(failed(format!("takes `{}`, which this server can't give", input.name)));
         }
         let info = &bundle.manifest().retrieval;
+        let wanted: Vec<_> = info.query_tower.inputs.iter().map(|input| input.name.as_str()).collect();
+        let found: Vec<_> = graph.inputs().map(|input| input.name.as_str()).collect();
+        if wanted != found {
+            return Err(failed(format!("takes {found:?}, the manifest says {wanted:?}")));
+        }
         let mut tower = Self { graph, output: info.query_tower.output.clone(), size: info.embedding_size };
         let blank = vec![0.0; tower.size];
         let season = Season { month_sin: 0.0, month_cos: 1.0 };
