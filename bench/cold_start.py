@@ -10,15 +10,16 @@ import json
 import socket
 import statistics
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
-from hemline.pair import HOST, Server
+from hemline.pair import HOST, START_SECONDS, PairError, Server
 
 
 def start(name: str, binaries: Path, logs: Path, arguments: list[str]) -> tuple[Server, str, float]:
-    """Starts a server: itself, its URL, and the seconds until it was ready."""
+    """Starts a server: itself, its URL, and the seconds until it was ready. PairError if it never is."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
@@ -26,13 +27,24 @@ def start(name: str, binaries: Path, logs: Path, arguments: list[str]) -> tuple[
     with httpx.Client() as client:
         begun = time.perf_counter()
         server = Server(name, binaries / name, [*arguments, "--http-port", str(port)], logs / f"{name}.log")
-        while True:
-            try:
-                if client.get(f"{url}/v2/health/ready").status_code == 200:
+        try:
+            while (took := time.perf_counter() - begun) < START_SECONDS:
+                if is_ready(client, url):
                     return server, url, time.perf_counter() - begun
-            except httpx.TransportError:
                 server.check_alive()
-            time.sleep(0.001)
+                time.sleep(0.001)
+            raise PairError(f"{name} was not ready after {took:.0f} s\n{server.last_lines()}")
+        except BaseException:
+            server.kill()
+            raise
+
+
+def is_ready(client: httpx.Client, url: str) -> bool:
+    """Whether the server says so now."""
+    try:
+        return client.get(f"{url}/v2/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def resident_mb(pid: int) -> tuple[float, float]:
@@ -57,14 +69,15 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"predictor-gbdt": [], "transformer": []}
     memory: dict[str, tuple[float, float]] = {}
     for _ in range(args.rounds):
-        predictor, predictor_url, took = start("predictor-gbdt", args.binaries, args.logs, common)
-        seconds["predictor-gbdt"].append(took)
-        extra = ["--store", args.store, "--predictor-host", predictor_url]
-        transformer, _, took = start("transformer", args.binaries, args.logs, [*common, *extra])
-        seconds["transformer"].append(took)
-        memory = {server.name: resident_mb(server.process.pid) for server in (predictor, transformer)}
-        transformer.stop()
-        predictor.stop()
+        with ExitStack() as running:  # stops them in reverse, whatever happens
+            predictor, predictor_url, took = start("predictor-gbdt", args.binaries, args.logs, common)
+            running.callback(predictor.stop)
+            seconds["predictor-gbdt"].append(took)
+            extra = ["--store", args.store, "--predictor-host", predictor_url]
+            transformer, _, took = start("transformer", args.binaries, args.logs, [*common, *extra])
+            running.callback(transformer.stop)
+            seconds["transformer"].append(took)
+            memory = {server.name: resident_mb(server.process.pid) for server in (predictor, transformer)}
     print(f"{counts['articles']:,} articles, {counts['customers']:,} customers, {args.rounds} starts")
     for name, times in seconds.items():
         resident, anonymous = memory[name]

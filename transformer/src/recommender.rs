@@ -9,7 +9,6 @@ use dataplane::{
     v1::V1Codec, worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     customer::{self, Policy},
@@ -18,7 +17,7 @@ use crate::{
     order::order,
     query::QueryTower,
     rank::{ARTICLE_IDS, Ranker, Scores},
-    wire::{self, Instances},
+    wire::{self, Info, Instances},
 };
 
 /// Rows of one request that are under way together: enough to keep every thread busy, too few to fill the queue against others.
@@ -46,30 +45,6 @@ pub(crate) struct Answer {
     pub(crate) k: usize,
     /// What is worth knowing beside it.
     pub(crate) info: Info,
-}
-
-/// What is worth knowing beside a ranking.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Info {
-    /// The ranker that ordered it.
-    pub(crate) ranker: String,
-    /// The ranker's version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) model_version: Option<String>,
-    /// Training did not know this customer.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) cold_start: bool,
-    /// How many candidates the ranker scored, where it did not score all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) scored: Option<usize>,
-    /// Why the list is shorter than it was asked to be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) short: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Recommender {

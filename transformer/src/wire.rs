@@ -4,10 +4,10 @@ use dataplane::{
     Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
     v1::{Predictions, V1Codec},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{instance::Instance, rank::ARTICLE_IDS, recommender::Info};
+use crate::{instance::Instance, rank::ARTICLE_IDS};
 
 const CUSTOMER_ID: &str = "customer_id";
 const TRANSACTION_DATE: &str = "transaction_date";
@@ -21,6 +21,30 @@ pub(crate) const SCORES: &str = "scores";
 pub(crate) const COUNT: &str = "count";
 /// Output: a JSON object with what is worth knowing, `[B]`.
 pub(crate) const INFO: &str = "info";
+
+/// What is worth knowing beside a ranking.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Info {
+    /// The ranker that ordered it.
+    pub(crate) ranker: String,
+    /// The ranker's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model_version: Option<String>,
+    /// Training did not know this customer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) cold_start: bool,
+    /// How many candidates the ranker scored, where it did not score all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scored: Option<usize>,
+    /// Why the list is shorter than it was asked to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) short: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(value: &bool) -> bool {
+    !value
+}
 
 /// What this server's model takes and gives. Every input is optional by itself: which are needed depends on the others.
 pub(crate) fn metadata(name: &str, version: &str, embedding_size: usize) -> ModelMetadata {
