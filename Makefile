@@ -82,15 +82,15 @@ $(DONE)/generate: $(addprefix $(PIPE)/,generate.py tastes.py catalogue.py) $(LOC
 	$(HEMLINE) generate --size $(SIZE) --out $(CSV)
 	@touch $@
 
-$(DONE)/features: $(DONE)/$(if $(DATA),csv,generate) $(addprefix $(PIPE)/,read.py features.py interactions.py schema.py) $(LOCK) | $(SETUP) $(DONE)
+$(DONE)/features: $(DONE)/$(if $(DATA),csv,generate) $(addprefix $(PIPE)/,read.py features.py schema.py generate.py) $(LOCK) | $(SETUP) $(DONE)
 	$(HEMLINE) features --data $(CSV) --work $(WORK)
 	@touch $@
 
-$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py towers.py)
+$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py towers.py interactions.py outputs.py)
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 
-$(DONE)/ranking: $(DONE)/features $(PIPE)/ranking.py
+$(DONE)/ranking: $(DONE)/features $(addprefix $(PIPE)/,ranking.py outputs.py)
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 
@@ -102,7 +102,7 @@ $(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(PIPE)/bundle.py
 	$(HEMLINE) bundle --work $(WORK) --out $(BUNDLE)
 	@touch $@
 
-$(DONE)/evaluate: $(DONE)/bundle $(addprefix $(PIPE)/,evaluate.py rankings.py)
+$(DONE)/evaluate: $(DONE)/bundle $(addprefix $(PIPE)/,evaluate.py rankings.py interactions.py)
 	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE)
 	@touch $@
 

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hemline import interactions
+from hemline import interactions, outputs
 from hemline.errors import DataError
 from hemline.ranking import OUTPUT
 from hemline.report import say
-from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES
 from hemline.towers import EMBEDDING_SIZE, QUERY_INPUTS, QUERY_OUTPUT
 
 SCHEMA_VERSION = 1
@@ -29,17 +29,19 @@ INDEX = "retrieval/articles.usearch"
 RANKER = "ranker/model.onnx"
 
 
-def create(work: Path, out: Path, seed: int) -> dict:
+def create(work: Path, out: Path) -> dict:
     """Write the bundle of a trained work directory to `out` and return its manifest.
 
     The bundle is written beside `out` and then takes its place; one that was there is replaced, and processes
     that have mapped its files keep them. Raises DataError where `out` is something else than a bundle, or
-    where a step is missing: nothing is changed then.
+    where a step is missing or was made from other data than its neighbours: nothing is changed then.
     """
     _refuse_unless_bundle(out)
-    interactions.require(work, "train-retrieval", "towers.npz", "query_tower.onnx")
-    interactions.require(work, "train-ranking", "ranker.onnx")
-    interactions.require(work, "create-embeddings", "embeddings.json", "articles.usearch")
+    interactions.require(work, "features", FEATURES_JSON)
+    outputs.require(work, "train-retrieval", "retrieval.json", "towers.npz", "query_tower.onnx")
+    outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx")
+    vectors = ("item_embeddings.npy", "customer_vectors.npy")
+    outputs.require(work, "create-embeddings", "embeddings.json", "articles.usearch", *vectors)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         new = Path(scratch) / "new"
@@ -50,7 +52,7 @@ def create(work: Path, out: Path, seed: int) -> dict:
         shutil.copyfile(work / "ranker.onnx", new / RANKER)
         write_arrow(articles(work), new / ARTICLES)
         write_arrow(customers(work), new / CUSTOMERS)
-        manifest = describe(work, new, seed)
+        manifest = describe(work, new)
         write_manifest(new, manifest)
         if out.exists():
             out.rename(Path(scratch) / "old")
@@ -61,14 +63,20 @@ def create(work: Path, out: Path, seed: int) -> dict:
 
 
 def read_manifest(bundle: Path) -> dict:
-    """The manifest. Raises DataError where there is none, or one of another schema version."""
+    """The manifest. Raises DataError where there is none, or none of this schema version."""
+    path = bundle / MANIFEST
     try:
-        manifest = json.loads((bundle / MANIFEST).read_text())
-    except FileNotFoundError:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise DataError(f"{bundle}: no bundle here ({MANIFEST} is missing)") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path}: not a JSON object")
     if manifest.get("schema_version") != SCHEMA_VERSION:
-        found = manifest.get("schema_version")
-        raise DataError(f"{bundle / MANIFEST}: schema_version {found}, not {SCHEMA_VERSION}")
+        raise DataError(f"{path}: schema_version {manifest.get('schema_version')}, not {SCHEMA_VERSION}")
+    if not isinstance(manifest.get("files"), dict):
+        raise DataError(f"{path}: no `files`")
     return manifest
 
 
@@ -92,13 +100,13 @@ def articles(work: Path) -> pa.Table:
 def customers(work: Path) -> pa.Table:
     """`customers.arrow`: key and vector, by key; row 0 is the out-of-vocabulary customer with a zero key.
 
-    A customer of whom training saw no purchase still has the out-of-vocabulary vector, and is left out:
-    servers then say that they do not know them, which is true.
+    The others are exactly those with a purchase before the test window. Of the rest training saw nothing:
+    servers say that they do not know them, which is true.
     """
+    known = np.unique(interactions.read(work).of("train", "validation").customer)
     ids = pq.read_table(work / "customers.parquet", columns=["customer_id"])["customer_id"]
-    vectors = np.load(work / "customer_vectors.npy")
-    known = (vectors[1:] != vectors[0]).any(axis=1)
-    ids, vectors = ids.filter(pa.array(known)).to_pylist(), vectors[np.append(True, known)]
+    ids = ids.take(pa.array(known)).to_pylist()
+    vectors = np.load(work / "customer_vectors.npy")[np.append(0, known + 1)]
     keys = np.array([customer_key(i) for i in ids], dtype=f"V{KEY_BYTES}")
     # Big-endian halves compare as the bytes do.
     halves = keys.view(">u8").reshape(-1, 2).astype(np.uint64)
@@ -130,16 +138,17 @@ def write_arrow(table: pa.Table, path: Path) -> None:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
-def describe(work: Path, bundle: Path, seed: int) -> dict:
+def describe(work: Path, bundle: Path) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
     features = interactions.features(work)
-    embeddings = json.loads((work / "embeddings.json").read_text())
+    training, embeddings = (json.loads((work / f"{n}.json").read_text()) for n in ("retrieval", "embeddings"))
     files = {path: _fingerprint(bundle / path) for path in (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER)}
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "version": version(files),
-        "seed": seed,
+        "seed": training["seed"],
+        "data": outputs.fingerprint(work / FEATURES_JSON),
         "window": features["window"],
         "counts": {
             "articles": _rows(bundle / ARTICLES),
@@ -176,8 +185,7 @@ def _rows(table: Path) -> int:
 
 
 def _fingerprint(path: Path) -> dict:
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+    return {"sha256": outputs.fingerprint(path), "bytes": path.stat().st_size}
 
 
 def _vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
@@ -187,5 +195,14 @@ def _vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _refuse_unless_bundle(out: Path) -> None:
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise DataError(f"{out}: exists and is not a bundle ({MANIFEST} is missing), so it is not replaced")
+    """Raises DataError where something is at `out` that is not a bundle, or more than that."""
+    if not out.exists():
+        return
+    try:
+        files = [out / name for name in (MANIFEST, *read_manifest(out)["files"])]
+    except DataError as error:
+        raise DataError(f"{out}: is not a bundle, so it is not replaced ({error})") from None
+    belonging = {path for file in files for path in (file, *file.parents)}
+    for path in sorted(out.rglob("*")):
+        if path not in belonging:
+            raise DataError(f"{path}: is not of the bundle around it, which is not replaced therefore")

@@ -1,8 +1,8 @@
 """The `hemline` command: one subcommand per step, each a thin function over its module's `run`.
 
-Exit codes: 0; 64 for wrong usage (EX_USAGE); 65 for data that cannot be used (EX_DATAERR), with one line on
-stderr. Modules are imported when their command runs, so that `hemline --help` does not wait for the training
-libraries.
+Exit codes: 0; 1 where a server of `run` or `smoke` failed, or a check of `smoke`; 64 for wrong usage
+(EX_USAGE); 65 for data that cannot be used (EX_DATAERR), with one line on stderr. Modules are imported when
+their command runs, so that `hemline --help` does not wait for the training libraries.
 """
 
 import sys
@@ -41,7 +41,10 @@ class Size(StrEnum):
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Option("--out", help="New directory for the data.", file_okay=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="New directory for the data, or one that was generated.", file_okay=False),
+    ],
     size: Annotated[Size, typer.Option(help="tiny is for tests, full is as large as H&M's.")] = Size.small,
     articles: Annotated[int | None, typer.Option(min=1, help="Instead of the size's number.")] = None,
     customers: Annotated[int | None, typer.Option(min=1, help="Instead of the size's number.")] = None,
@@ -65,7 +68,11 @@ def features(
     work: Work,
     max_positives: Annotated[
         int,
-        typer.Option(min=1, help="Purchases in the ranking set for training; a tenth for the other splits."),
+        typer.Option(
+            min=1,
+            help="At most so many purchases in the ranking set for training, of the last two months of it; "
+            "a tenth of that for validation and for test.",
+        ),
     ] = 1_000_000,
     seed: Seed = 42,
 ) -> None:
@@ -109,12 +116,11 @@ def create_embeddings(work: Work) -> None:
 def bundle(
     work: Work,
     out: Annotated[Path, typer.Option("--out", help="New directory for the bundle.", file_okay=False)],
-    seed: Seed = 42,
 ) -> None:
     """Write the bundle that the servers read."""
     from hemline import bundle as step
 
-    step.create(work, out, seed)
+    step.create(work, out)
 
 
 @app.command()

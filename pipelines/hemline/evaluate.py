@@ -2,11 +2,15 @@
 
 Four lists of the same customers are compared, each without what the customer had already bought:
 popularity  what sold most in the last seven days before the test window
-retrieval   the 100 articles whose embeddings fit the query best (exact search), best first
+retrieval   the 100 articles that the bundle's index finds for the query, best first
 served      the same 100, in the order of the ranker: what a request is answered with
 oracle      the true probabilities, where the data are generated: the best that any list can do
 
 The truth is what a customer bought in the test window and had not bought before.
+
+A server leaves out what was bought while it searches the index. Python's usearch can't, so here the index is
+asked for as many more, which are then left out. As in a server, exact search answers where the graph comes up
+short.
 """
 
 from dataclasses import dataclass
@@ -18,13 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.table import Table
+from usearch.index import Index
 
 from hemline import bundle as bundles
-from hemline import interactions, rankings
+from hemline import embeddings, interactions, outputs, rankings
 from hemline.errors import DataError
 from hemline.interactions import Baskets, Interactions
 from hemline.report import console, progress_bar, say
-from hemline.schema import ARTICLES, CUSTOMERS, ORACLE
+from hemline.schema import ARTICLES, CUSTOMERS, FEATURES_JSON, ORACLE
 
 CANDIDATES = 100
 POPULAR_DAYS = 7
@@ -51,10 +56,11 @@ def evaluate(work: Path, bundle: Path, plot: Path | None = None) -> dict:
     """Evaluate `bundle` on the test split of `work`: print, plot (default `work/evaluation.png`), and record.
 
     The numbers go into the manifest's `metrics` and are returned. Raises DataError where there is no bundle,
-    it is of other articles, or the test split has no customer to ask about.
+    it is of other data than `work`, or the test split has no customer to ask about.
     """
     manifest = bundles.read_manifest(bundle)
     purchases, window = interactions.read(work), interactions.window(work)
+    refuse_other_data(work, bundle, manifest)
     true = true_ranking(work)
     question = ask(purchases, window, manifest["seed"], among=true and np.unique(true[0]))
     lists = {"popularity": popularity(purchases, window, question)}
@@ -72,6 +78,16 @@ def evaluate(work: Path, bundle: Path, plot: Path | None = None) -> dict:
     return metrics
 
 
+def refuse_other_data(work: Path, bundle: Path, manifest: dict) -> None:
+    """Raises DataError where the bundle was trained on other data: it may have seen the test purchases."""
+    if manifest.get("window") != interactions.window(work):
+        raise DataError(
+            f"{bundle}: made of other days than {work}, or split otherwise; run `hemline bundle` again"
+        )
+    if manifest.get("data") != outputs.fingerprint(work / FEATURES_JSON):
+        raise DataError(f"{bundle}: made of other data than {work}; run `hemline bundle` again")
+
+
 def ask(purchases: Interactions, window: dict, seed: int, among: np.ndarray | None = None) -> Question:
     """The test window's question, `among` these customers where given (the oracle may know but a sample).
 
@@ -80,11 +96,11 @@ def ask(purchases: Interactions, window: dict, seed: int, among: np.ndarray | No
     before, during = purchases.of("train", "validation"), purchases.of("test")
     truth = interactions.first_purchases(during, before)
     without = len(np.unique(during.customer)) - len(truth)
+    if among is not None:
+        truth = truth.of(truth.customers[np.isin(truth.customers, among)])
     if not len(truth):
         days = f"{window['test_start']} to {window['test_end']}"
         raise DataError(f"the test split ({days}) has no new purchase to predict")
-    if among is not None:
-        truth = truth.of(truth.customers[np.isin(truth.customers, among)])
     truth = truth.sample(MOST_CUSTOMERS, seed)
     bought = interactions.baskets(before.pairs(), before.articles).of(truth.customers)
     month = int(window["test_start"][5:7])
@@ -141,9 +157,31 @@ def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -
     }
     output = manifest["retrieval"]["query_tower"]["output"]
     (queries,) = _session(bundle / bundles.QUERY_TOWER).run([output], inputs)
-    embeddings = articles["embedding"].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
-    found = interactions.top(queries, embeddings, question.bought, CANDIDATES)
+    items = articles["embedding"].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
+    index = Index.restore(str(bundle / bundles.INDEX), view=True)
+    index.expansion_search = manifest["retrieval"]["index"]["expansion_search"]
+    found = neighbours(index, queries, items, question.bought)
     return {"retrieval": found, "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons})}
+
+
+def neighbours(index: Index, queries: np.ndarray, items: np.ndarray, bought: Baskets) -> np.ndarray:
+    """What the index finds for each query without what was bought, best first: [n, CANDIDATES]."""
+    found = np.full((len(queries), CANDIDATES), -1)
+    # Those who bought about as much are asked for together, as for each of them so many more are asked for.
+    sizes = bought.sizes()
+    by_size = np.argsort(sizes, kind="stable")
+    with progress_bar("search", len(queries)) as bar:
+        for start in range(0, len(queries), CHUNK):
+            rows = by_size[start : start + CHUNK]
+            count = min(CANDIDATES + sizes[rows[-1]], len(items))
+            for row, keys in zip(rows, embeddings.search(index, queries[rows], count), strict=True):
+                own = bought.articles[bought.offsets[row] : bought.offsets[row + 1]]
+                fresh = keys[(keys >= 0) & ~np.isin(keys, own)][:CANDIDATES]
+                found[row, : len(fresh)] = fresh
+            bar.advance(len(rows))
+    short = np.flatnonzero((found >= 0).sum(axis=1) < np.minimum(CANDIDATES, len(items) - sizes))
+    found[short] = interactions.top(queries[short], items, bought.of(bought.customers[short]), CANDIDATES)
+    return found
 
 
 def customer_vectors(work: Path, bundle: Path, rows: np.ndarray) -> np.ndarray:
@@ -199,7 +237,7 @@ def measure(lists: dict[str, np.ndarray], question: Question, seed: int) -> dict
         }
         for name, hit in hits.items()
     }
-    unknown = {name: float(values[question.unknown].mean()) for name, values in ndcg.items()}
+    strangers = ndcg if question.unknown.any() else {}
     return {
         "lists": measured,
         "ndcg_at_12_differences": {
@@ -212,7 +250,9 @@ def measure(lists: dict[str, np.ndarray], question: Question, seed: int) -> dict
             "without_new_purchase": question.without_truth,
             "unknown_in_training": int(question.unknown.sum()),
         },
-        "unknown_customers_ndcg_at_12": unknown if question.unknown.any() else {},
+        "unknown_customers_ndcg_at_12": {
+            name: float(values[question.unknown].mean()) for name, values in strangers.items()
+        },
     }
 
 

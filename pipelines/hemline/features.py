@@ -4,7 +4,7 @@ Everything is an Ibis expression that DuckDB evaluates out of memory where it mu
 by a full key: equal inputs and seed give equal bytes.
 """
 
-import json
+import calendar
 import math
 import os
 import shutil
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
 from ibis import _
 
-from hemline import read, schema
+from hemline import generate, outputs, read, schema
 from hemline.errors import DataError
 from hemline.report import Bar, StepReport, progress_bar, say, show
 
@@ -25,6 +27,7 @@ FEWEST_DAYS = 28  # below, there is no temporal split
 NEGATIVES = 10  # for each positive
 ATTEMPTS = 16  # draws for these negatives: some are bought articles, or drawn twice
 OTHER_SPLITS_SHARE = 10  # validation and test have a tenth of training's positives, at most
+FEWEST_OF_SEASON = 1_000  # positives; with fewer, training takes all its months
 ROW_GROUP = 122_880
 
 
@@ -81,11 +84,14 @@ def _build(
     bar.advance()
     transactions, transaction_report = read.transactions(con, data, articles, customers)
     transactions = con.create_table("purchases", transactions)
+    _drop(con, "raw_articles", "unique_articles", "raw_customers", "unique_customers", "raw_transactions")
     bar.advance()
     window = split_window(*_first_and_last(transactions))
     transactions = con.create_table("transactions", with_calendar(transactions, window, seed))
+    _drop(con, "purchases")
     default_age = _default_age(transactions, customers)
     customers = con.create_table("all_customers", complete_customers(customers, transactions, default_age))
+    _drop(con, "customers")
     bar.advance()
     _write(con, describe_articles(articles, transactions).order_by("article_id"), out / schema.ARTICLES)
     _write(con, customers.order_by("customer_id"), out / schema.CUSTOMERS)
@@ -96,10 +102,10 @@ def _build(
     steps = [article_report, customer_report, transaction_report]
     for split in schema.SPLITS:
         limit = max_positives if split == "train" else max(max_positives // OTHER_SPLITS_SHARE, 1)
-        steps.append(_write_ranking(con, out, seed, split, limit))
+        steps.append(_write_ranking(con, out, seed, split, limit, window.train_end))
         bar.advance()
     if (data / schema.ORACLE).is_file():
-        shutil.copyfile(data / schema.ORACLE, out / schema.ORACLE)
+        steps.append(_copy_oracle(data, out, window))
     counts = {"articles": articles, "customers": customers, "transactions": transactions}
     facts = {
         "seed": seed,
@@ -107,9 +113,35 @@ def _build(
         "counts": {name: _scalar(table.count()) for name, table in counts.items()},
         "window": {name: str(value) for name, value in vars(window).items()},
     }
-    (out / schema.FEATURES_JSON).write_text(json.dumps(facts, indent=2) + "\n")
+    # Whoever fingerprints features.json fingerprints the tables with it.
+    facts["files"] = {path.name: outputs.fingerprint(path) for path in sorted(out.glob("*.parquet"))}
+    outputs.write_json(out / schema.FEATURES_JSON, facts)
     bar.advance()
     return steps, window
+
+
+def _drop(con: ibis.BaseBackend, *tables: str) -> None:
+    """Makes room in the scratch database."""
+    for table in tables:
+        con.raw_sql(f"DROP TABLE {table}")
+
+
+def _copy_oracle(data: Path, out: Path, window: Window) -> StepReport:
+    """Copies the oracle, unless it is about other days than those of the test."""
+    try:
+        rows = pq.read_metadata(data / schema.ORACLE).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{schema.ORACLE}: cannot be read ({' '.join(str(error).split())})") from None
+    found = (generate.read_stamp(data) or {}).get("oracle")
+    if found == {"first": str(window.test_start), "last": str(window.test_end)}:
+        shutil.copyfile(data / schema.ORACLE, out / schema.ORACLE)
+        return StepReport(schema.ORACLE, rows, rows)
+    report = StepReport(schema.ORACLE, rows, 0, 0, rows)
+    days = (
+        f"of {found['first']} to {found['last']}" if found else f"of unknown days ({schema.GENERATED_JSON})"
+    )
+    report.because("dropped", rows, f"{days}, and the test is of {window.test_start} to {window.test_end}")
+    return report
 
 
 def _publish(partial: Path, work: Path) -> None:
@@ -227,12 +259,24 @@ def describe_articles(articles: ir.Table, transactions: ir.Table) -> ir.Table:
     return described.select(*a.columns, "description", "image", "first_seen")
 
 
-def _write_ranking(con: ibis.BaseBackend, out: Path, seed: int, split: str, limit: int) -> StepReport:
-    """One split's ranking set: its purchases, and random articles that the customer never bought."""
+def season_months(last: date) -> list[int]:
+    """The SEASON_MONTHS months (1 to 12) that end with the month of `last`; they are meant in every year."""
+    return [(last.month - 1 - before) % 12 + 1 for before in reversed(range(schema.SEASON_MONTHS))]
+
+
+def _write_ranking(
+    con: ibis.BaseBackend, out: Path, seed: int, split: str, limit: int, train_end: date
+) -> StepReport:
+    """One split's ranking set: its purchases, and random articles that the customer had not bought."""
     purchases = con.table("transactions").filter(_.split == split)
     purchases = purchases.select("customer_id", "article_id", "t_dat", "month_sin", "month_cos").distinct()
-    total = _scalar(purchases.count())
-    if total > limit:
+    total = left = _scalar(purchases.count())
+    if split == "train":
+        recent = purchases.filter(_.t_dat.month().isin(season_months(train_end)))
+        count = _scalar(recent.count())
+        if count >= FEWEST_OF_SEASON:
+            purchases, left = recent, count
+    if left > limit:
         key = ("customer_id", "article_id", "t_dat")
         draw = bucket(seed, f"positives {split}", purchases, *key)
         purchases = purchases.mutate(draw=draw).order_by("draw", *key).limit(limit).drop("draw")
@@ -251,21 +295,29 @@ def _write_ranking(con: ibis.BaseBackend, out: Path, seed: int, split: str, limi
     _write(con, rows.drop("positive", "attempt"), out / schema.ranking_file(split))
     kept, drawn = _scalar(positives.count()), _scalar(negatives.count())
     report = StepReport(f"ranking: {split}", total, kept, 0, total - kept)
+    season = " and ".join(calendar.month_name[month] for month in season_months(train_end))
+    report.because("dropped", total - left, f"not in the season of the last training day: {season}")
     report.because(
-        "dropped", total - kept, f"more than {limit:,} positives: sampled by hash (--max-positives)"
+        "dropped", left - kept, f"more than {limit:,} positives: sampled by hash (--max-positives)"
     )
     report.because(
-        "note", 1, f"{drawn:,} negatives added: {NEGATIVES} for each positive, not bought by its customer"
+        "note",
+        1,
+        f"{drawn:,} negatives added: {NEGATIVES} for each positive, that its customer had not bought",
     )
     short = kept * NEGATIVES - drawn
     report.because(
         "note", short, f"{short:,} negatives fewer: too few articles that the customer did not buy"
     )
+    _drop(con, f"positives_{split}", f"negatives_{split}")
     return report
 
 
 def _negatives(con: ibis.BaseBackend, positives: ir.Table, seed: int, split: str) -> ir.Table:
-    """positive, attempt, article_id: NEGATIVES articles for each positive, none that its customer bought."""
+    """positive, attempt, article_id: NEGATIVES articles for each positive, none that its customer bought.
+
+    Later splits do not count: what a customer buys in them is not known yet, and must not show as a gap here.
+    """
     articles = con.table("articles").select("article_id", place=ibis.row_number().over(order_by="article_id"))
     count = _scalar(articles.count())
     draws = positives.select(
@@ -278,8 +330,10 @@ def _negatives(con: ibis.BaseBackend, positives: ir.Table, seed: int, split: str
     place = bucket(seed, f"negatives {split}", draws, "customer_id", "purchased", "t_dat", "attempt") % count
     draws = draws.select("positive", "customer_id", "attempt", place=place).join(articles, "place")
     draws = draws.group_by("positive", "customer_id", "article_id").aggregate(attempt=_.attempt.min())
+    so_far = schema.SPLITS[: schema.SPLITS.index(split) + 1]
     bought = (
         con.table("transactions")
+        .filter(_.split.isin(so_far))
         .semi_join(positives, "customer_id")
         .select("customer_id", "article_id")
         .distinct()

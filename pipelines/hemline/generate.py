@@ -23,13 +23,6 @@ from hemline.errors import DataError
 from hemline.report import progress_bar, say
 
 MADE_BY = "hemline generate"
-FILES = {
-    schema.ARTICLES_CSV,
-    schema.CUSTOMERS_CSV,
-    schema.TRANSACTIONS_CSV,
-    schema.ORACLE,
-    schema.GENERATED_JSON,
-}
 FIRST_DAY = date(2018, 9, 20)
 WEEK = 7
 ORACLE_DEPTH = 100
@@ -130,8 +123,14 @@ def _write(world: _World, folder: Path) -> None:
         "seed": world.seed,
         "counts": vars(world.size),
         "oracle": {"first": str(days[0]), "last": str(days[1])},
+        "bytes": _sizes(folder),
     }
     (folder / schema.GENERATED_JSON).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Size in bytes of each file but the stamp."""
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name != schema.GENERATED_JSON}
 
 
 def read_stamp(folder: Path) -> dict | None:
@@ -162,10 +161,10 @@ def _refuse_unless_ours(out: Path) -> None:
     if Path.cwd().is_relative_to(out):
         raise DataError(f"--out: {out} is the directory that this runs in; choose a new one")
     try:
-        names = {path.name for path in out.iterdir()}
+        empty, sizes = not any(out.iterdir()), _sizes(out)
     except OSError as error:
         raise DataError(f"--out: {out} cannot be read ({error.strerror})") from None
-    if names and (names != FILES or not read_stamp(out)):
+    if not empty and (read_stamp(out) or {}).get("bytes") != sizes:
         raise DataError(f"--out: {out} has files in it that were not generated; choose a new directory")
 
 

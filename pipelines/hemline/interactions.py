@@ -5,6 +5,7 @@ sorted by id). Thirty million purchases fit in a few hundred megabytes this way.
 """
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hemline.errors import DataError
+from hemline.report import progress_bar
 from hemline.schema import FEATURES_JSON
 
 SPLITS = ("train", "validation", "test")
+LONG = 200_000_000  # scores of an exact search that takes more than a second or two
 
 
 @dataclass(frozen=True)
@@ -153,20 +156,30 @@ def top(queries: np.ndarray, embeddings: np.ndarray, bought: Baskets, count: int
     Exact. Ties go to the smaller row. A catalogue with too few articles left gives -1 at the end of a row.
     """
     chosen = np.full((len(queries), count), -1, np.int64)
-    for start in range(0, len(queries), 512):
-        scores = queries[start : start + 512] @ embeddings.T
-        stop = start + len(scores)
-        low, high = bought.offsets[start], bought.offsets[stop]
-        rows = np.repeat(np.arange(len(scores)), np.diff(bought.offsets[start : stop + 1]))
-        scores[rows, bought.articles[low:high]] = -np.inf
-        chosen[start:stop, : scores.shape[1]] = best(scores, count)
+    takes_long = len(queries) * len(embeddings) > LONG
+    with progress_bar("exact search", len(queries)) if takes_long else nullcontext() as bar:
+        for start in range(0, len(queries), 512):
+            scores = queries[start : start + 512] @ embeddings.T
+            stop = start + len(scores)
+            low, high = bought.offsets[start], bought.offsets[stop]
+            rows = np.repeat(np.arange(len(scores)), np.diff(bought.offsets[start : stop + 1]))
+            scores[rows, bought.articles[low:high]] = -np.inf
+            chosen[start:stop, : scores.shape[1]] = best(scores, count)
+            if bar:
+                bar.advance(len(scores))
     return chosen
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
     """Columns of each row's largest scores, best first, ties to the smaller; -1 where the score is -inf."""
     count = min(count, scores.shape[1])
-    columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    last = np.partition(scores, -count, axis=1)[:, -count, None]
+    chosen = scores >= last
+    # Where more are as good as the last, the smallest columns of those are taken.
+    for row in np.flatnonzero(chosen.sum(axis=1) > count):
+        equal = np.flatnonzero(scores[row] == last[row])
+        chosen[row, equal[len(equal) - (chosen[row].sum() - count) :]] = False
+    columns = np.nonzero(chosen)[1].reshape(len(scores), count)
     found = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-found, axis=1, kind="stable")
     columns, found = np.take_along_axis(columns, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -1,4 +1,4 @@
-"""Trains the ranker: CatBoost on the ranking features, as one ONNX graph from raw features to a probability.
+"""Trains the ranker: CatBoost on the ranking features, as one ONNX graph from raw features to scores.
 
 CatBoost cannot export categories to ONNX. So each category becomes a number before training, and the graph
 does the same with a LabelEncoder in front of the trees: nothing about features has to be written again on the
@@ -18,13 +18,22 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
 
-from hemline import interactions
-from hemline.report import console, say
+from hemline import interactions, outputs
+from hemline.errors import DataError
+from hemline.report import Bar, console, progress_bar, say
 from hemline.schema import FEATURES_JSON, RANKING_FEATURES, ranking_file
 
 NUMBERS = tuple(name for name, datatype in RANKING_FEATURES if datatype == "FP32")
 CATEGORIES = tuple(name for name, datatype in RANKING_FEATURES if datatype == "BYTES")
 OUTPUT = "scores"
+# One schema for all splits, whatever an empty one was written as.
+COLUMNS = pa.schema(
+    [
+        (name, pa.float32() if name in NUMBERS else pa.dictionary(pa.int32(), pa.string()))
+        for name, _ in RANKING_FEATURES
+    ]
+    + [("label", pa.int8())]
+)
 
 # The recipe's.
 PARAMETERS = {"iterations": 100, "depth": 10, "learning_rate": 0.2, "scale_pos_weight": 10}
@@ -57,29 +66,40 @@ def train(work: Path, seed: int) -> dict:
     """Train the ranker and write `ranker.{onnx,cbm,json}` and `ranker_importance.png` into `work`.
 
     Returns what `ranker.json` says: the encoders, the quality on the test rows, each feature's importance in
-    percent. Raises RuntimeError where ONNX and CatBoost disagree.
+    percent. Raises DataError where there is nothing to learn and RuntimeError where ONNX and CatBoost
+    disagree.
     """
     interactions.require(work, "features", FEATURES_JSON)
+    made_from = outputs.inputs(work, FEATURES_JSON)
     training, validation, test = (read(work, split) for split in ("train", "validation", "test"))
     training = of_season(training, interactions.window(work)["train_end"])
-    trees = fit(training, validation, seed).tree_count_
     # The week before the test window says most about it: the model that is kept has seen it too.
     known = pa.concat_tables([training, validation]).unify_dictionaries()
     encoders = fit_encoders(known)
-    model = _classifier(seed, iterations=trees)
-    model.fit(_pool(known, encoders))
-    model.save_model(str(work / "ranker.cbm"))
-    (work / "ranker.onnx").write_bytes(to_onnx(model, encoders, work).SerializeToString(deterministic=True))
+    nothing = f"{work / ranking_file('train')}: {len(known):,} rows, nothing to tell purchases from others by"
+    if not learnable(known, encoders):
+        raise DataError(nothing)
+    model = _fit(_classifier(seed, iterations=trees(training, validation, seed)), _pool(known, encoders))
+    shares = importance(model)
+    if np.isnan(list(shares.values())).any():  # of trees without a single cut
+        raise DataError(nothing)
     report = {
+        "inputs": made_from,
         "encoders": encoders,
         "trees": model.tree_count_,
         "quality": quality(labels(test), _probability(model, encode(test, encoders))),
-        "importance": importance(model),
+        "importance": shares,
     }
-    (work / "ranker.json").write_text(json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    report["onnx_largest_difference"] = check_parity(work, test)
+    with outputs.replacing(work, "ranker.json") as new:
+        metadata = model.get_metadata()
+        metadata["model_guid"] = metadata["train_finish_time"] = ""  # a random id, and the time
+        model.save_model(str(new / "ranker.cbm"))
+        graph = to_onnx(model, encoders, new)
+        (new / "ranker.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+        outputs.write_json(new / "ranker.json", report)
+        report["onnx_largest_difference"] = check_parity(new, test)
+        plot_importance(shares, new / "ranker_importance.png")
     _show(report)
-    plot_importance(report["importance"], work / "ranker_importance.png")
     return report
 
 
@@ -100,8 +120,8 @@ def run_onnx(session: onnxruntime.InferenceSession, table: pa.Table) -> np.ndarr
 
 def read(work: Path, split: str) -> pa.Table:
     """One split's ranking set, with dictionary-encoded categories."""
-    columns = [*NUMBERS, *CATEGORIES, "label"]
-    return pq.read_table(work / ranking_file(split), columns=columns, read_dictionary=list(CATEGORIES))
+    table = pq.read_table(work / ranking_file(split), columns=COLUMNS.names, read_dictionary=list(CATEGORIES))
+    return table.cast(COLUMNS)
 
 
 def labels(table: pa.Table) -> np.ndarray:
@@ -136,43 +156,61 @@ def encode(table: pa.Table, encoders: Encoders) -> np.ndarray:
 
 
 def of_season(table: pa.Table, last: str) -> pa.Table:
-    """The rows of the SEASON_MONTHS months, of whichever year, that end with the month of an ISO date."""
+    """The rows of the SEASON_MONTHS months, of whichever year, that end with the month of an ISO date.
+
+    All rows where these have no purchases, or nothing but purchases.
+    """
     angle = np.arctan2(table["month_sin"].to_numpy(), table["month_cos"].to_numpy())
     month = np.round(angle * 6 / np.pi).astype(int)
-    return table.filter(pa.array((int(last[5:7]) - month) % 12 < SEASON_MONTHS))
+    season = table.filter(pa.array((int(last[5:7]) - month) % 12 < SEASON_MONTHS))
+    if len(np.unique(labels(season))) == 2:
+        return season
+    say(f"No purchases to learn from in the {SEASON_MONTHS} months that end {last}: all months are used.")
+    return table
 
 
-def fit(training: pa.Table, validation: pa.Table, seed: int) -> catboost.CatBoostClassifier:
-    """CatBoost with the recipe's parameters; stops early where validation has both labels."""
-    encoders, model = fit_encoders(training), _classifier(seed)
-    if len(np.unique(labels(validation))) < 2:
-        return model.fit(_pool(training, encoders))
-    return model.fit(
+def learnable(table: pa.Table, encoders: Encoders) -> bool:
+    """Whether there are purchases and others, and a feature that is not the same for all."""
+    encoded = encode(table, encoders)
+    return len(np.unique(labels(table))) == 2 and bool((encoded != encoded[0]).any())
+
+
+def trees(training: pa.Table, validation: pa.Table, seed: int) -> int:
+    """How many trees are best on validation; the recipe's number where the splits can't tell."""
+    encoders = fit_encoders(training)
+    if not learnable(training, encoders) or len(np.unique(labels(validation))) < 2:
+        say(f"The validation split can't tell how many trees are best: {PARAMETERS['iterations']}.")
+        return PARAMETERS["iterations"]
+    held_out = _pool(validation, encoders)
+    model = _fit(
+        _classifier(seed),
         _pool(training, encoders),
-        eval_set=_pool(validation, encoders),
+        eval_set=held_out,
         early_stopping_rounds=EARLY_STOPPING_ROUNDS,
     )
+    return model.tree_count_
 
 
-def quality(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1 at a threshold of 0.5, and the area under the ROC curve; NaN if undefined."""
+def quality(truth: np.ndarray, probability: np.ndarray) -> dict[str, float | None]:
+    """Precision, recall and F1 at a threshold of 0.5, and the area under the ROC curve; None if undefined."""
     predicted, positive = probability >= 0.5, truth == 1
     hit = float((predicted & positive).sum())
-    precision = hit / predicted.sum() if predicted.any() else float("nan")
-    recall = hit / positive.sum() if positive.any() else float("nan")
-    f1 = 2 * hit / (predicted.sum() + positive.sum()) if predicted.any() or positive.any() else float("nan")
-    return {"precision": precision, "recall": recall, "f1": float(f1), "auc": auc(positive, probability)}
+    precision, recall = _share(hit, predicted.sum()), _share(hit, positive.sum())
+    f1 = _share(2 * hit, predicted.sum() + positive.sum())
+    return {"precision": precision, "recall": recall, "f1": f1, "auc": auc(positive, probability)}
 
 
-def auc(positive: np.ndarray, probability: np.ndarray) -> float:
-    """Chance that a purchase scores higher than a negative; ties count half."""
+def auc(positive: np.ndarray, probability: np.ndarray) -> float | None:
+    """Chance that a purchase scores higher than a negative; ties count half; None if undefined."""
     _, where, counts = np.unique(probability, return_inverse=True, return_counts=True)
     rank = (np.cumsum(counts) - (counts - 1) / 2)[where]
     positives = int(positive.sum())
     negatives = len(positive) - positives
-    if not positives or not negatives:
-        return float("nan")
-    return float((rank[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return _share(rank[positive].sum() - positives * (positives + 1) / 2, positives * negatives)
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def importance(model: catboost.CatBoostClassifier) -> dict[str, float]:
@@ -181,13 +219,13 @@ def importance(model: catboost.CatBoostClassifier) -> dict[str, float]:
     return {name: float(value) for (name, _), value in zip(RANKING_FEATURES, values, strict=True)}
 
 
-def to_onnx(model: catboost.CatBoostClassifier, encoders: Encoders, work: Path) -> onnx.ModelProto:
-    """The graph: a LabelEncoder per category, features side by side, CatBoost's trees, one probability.
+def to_onnx(model: catboost.CatBoostClassifier, encoders: Encoders, scratch: Path) -> onnx.ModelProto:
+    """The graph: a LabelEncoder per category, features side by side, CatBoost's trees, one score.
 
     Of CatBoost's own export only the trees are taken. Its metadata (a random id, the time, the machine) and
     the ZipMap, which makes a list of dictionaries of the probabilities, stay behind.
     """
-    exported = work / "ranker.catboost.onnx"
+    exported = scratch / "ranker.catboost.onnx"
     model.save_model(str(exported), format="onnx")
     try:
         (trees,) = (
@@ -282,8 +320,23 @@ def _classifier(seed: int, **parameters: int) -> catboost.CatBoostClassifier:
         random_seed=seed,
         thread_count=THREADS,
         allow_writing_files=False,
-        verbose=25,
+        verbose=False,
     )
+
+
+def _fit(model: catboost.CatBoostClassifier, pool: catboost.Pool, **how) -> catboost.CatBoostClassifier:
+    trees = model.get_params()["iterations"]
+    with progress_bar(f"ranker, at most {trees} trees", trees) as bar:
+        return model.fit(pool, callbacks=[_Advance(bar)], **how)
+
+
+class _Advance:
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+
+    def after_iteration(self, _info: object) -> bool:
+        self.bar.advance()
+        return True
 
 
 def _pool(table: pa.Table, encoders: Encoders) -> catboost.Pool:
@@ -297,7 +350,10 @@ def _show(report: dict) -> None:
     for name, share in sorted(report["importance"].items(), key=lambda item: -item[1]):
         table.add_row(name, f"{share:.1f}")
     console().print(table)
-    numbers = ", ".join(f"{name} {value:.3f}" for name, value in report["quality"].items())
+    numbers = ", ".join(
+        f"{name} {'undefined' if value is None else f'{value:.3f}'}"
+        for name, value in report["quality"].items()
+    )
     say(f"Ranker, {report['trees']} trees; on the test rows: {numbers}.")
     say(f"Largest difference between ONNX and CatBoost: {report['onnx_largest_difference']:.1e}.")
 

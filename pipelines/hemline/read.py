@@ -22,7 +22,8 @@ from hemline.report import StepReport
 
 UNKNOWN = "Unknown"
 LONGEST_HEADER = 1 << 20  # bytes; a binary file may have no line ends at all
-NO_AGE = -999.0  # stands for an empty age while ages are parsed
+LONGEST_SHOWN = 80  # characters of a value in an error
+YEARS = (1990, 2100)  # of a purchase, that are believed
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ def open_csv(con: ibis.BaseBackend, path: Path, needed: tuple[str, ...], known: 
     header = _header(path)
     for column in needed:
         if column not in header:
-            raise DataError(f"{path.name}: column {column} is missing (found: {', '.join(header)})")
+            raise DataError(
+                f"{path.name}: column {column} is missing (found: {_one_line(', '.join(header))})"
+            )
         if header.count(column) > 1:
             raise DataError(f"{path.name}: column {column} is there twice")
     stray = tuple(
@@ -54,11 +57,14 @@ def open_csv(con: ibis.BaseBackend, path: Path, needed: tuple[str, ...], known: 
     types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
     location = str(path).replace("'", "''")
     view = f"csv_{path.stem}"
-    con.raw_sql(
-        f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(needed)} "
-        f"FROM read_csv('{location}', header = true, auto_detect = false, delim = ',', "
-        f"quote = '\"', escape = '\"', columns = {{{types}}})"
-    )
+    try:
+        con.raw_sql(
+            f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(needed)} "
+            f"FROM read_csv('{location}', header = true, auto_detect = false, delim = ',', "
+            f"quote = '\"', escape = '\"', columns = {{{types}}})"
+        )
+    except duckdb.IOException as error:
+        raise DataError(f"{path.name}: cannot be read ({_one_line(str(error))})") from None
     return Source(path, con.table(view), stray)
 
 
@@ -66,8 +72,11 @@ def _header(path: Path) -> list[str]:
     """Column names of a CSV file."""
     if not path.is_file():
         raise DataError(f"{path.name}: no such file in {path.parent}")
-    with path.open("rb") as file:
-        line = file.readline(LONGEST_HEADER)
+    try:
+        with path.open("rb") as file:
+            line = file.readline(LONGEST_HEADER)
+    except OSError as error:
+        raise DataError(f"{path.name}: cannot be read ({error.strerror})") from None
     if not line:
         raise DataError(f"{path.name}: the file is empty")
     try:
@@ -80,14 +89,18 @@ def store(con: ibis.BaseBackend, name: str, rows: ir.Table, source: Source) -> i
     """Evaluates `rows` into the table `name`, in file order; what DuckDB cannot read raises DataError."""
     try:
         table = con.create_table(name, rows)
+    except duckdb.IOException as error:
+        raise DataError(f"{source.name}: cannot be read ({_one_line(str(error))})") from None
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         text = str(error)
         line = re.search(r"Line:? (\d+)", text)
-        where = f"file line {line.group(1)}" if line else "the file"
+        where = f"file line {line.group(1)}" if line else "line unknown"
         unicode = (
             "not UTF-8" if re.search("unicode|utf-?8", text, re.IGNORECASE) else "not a row of this CSV file"
         )
         reason = next((part.strip() for part in text.splitlines()[1:] if part.strip()), text.splitlines()[0])
+        if "state machine" in text:
+            reason = "lines end in both CRLF and LF, or a quote is out of place"
         raise DataError(f"{source.name}: {where}: {unicode} ({reason})") from None
     if not table.count().to_pyarrow().as_py():
         raise DataError(f"{source.name}: the file has a header but no rows")
@@ -98,9 +111,15 @@ def _refuse(source: Source, column: str, parse: Callable[[ir.Table], ir.Value], 
     """Raises DataError for the first row of the file in which `parse` gives null."""
     numbered = source.rows.select(column, data_row=ibis.row_number() + 1)
     rows = numbered.filter(parse(numbered).isnull()).order_by("data_row").limit(1).to_pyarrow().to_pylist()
-    value = "no value" if rows[0][column] is None else f"'{rows[0][column]}'"
+    value = "no value" if rows[0][column] is None else repr(rows[0][column])
+    value = value if len(value) <= LONGEST_SHOWN else value[: LONGEST_SHOWN - 1] + "…"
     where = f"{source.name}: data row {rows[0]['data_row']}, column {column}"
     raise DataError(f"{where}: {value} is not {expected}")
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks."""
+    return " ".join(text.split())
 
 
 def _text(column: ir.StringColumn) -> ir.StringColumn:
@@ -109,8 +128,8 @@ def _text(column: ir.StringColumn) -> ir.StringColumn:
 
 
 def _age(rows: ir.Table) -> ir.FloatingColumn:
-    """Years; NO_AGE where the text is empty, null where it is no number."""
-    return _text(rows.age).fill_null(str(NO_AGE)).try_cast("float64")
+    """Null where the text is no number; an empty one is allowed, and 0."""
+    return _text(rows.age).fill_null("0").try_cast("float64")
 
 
 def article_id(column: ir.StringColumn) -> ir.StringColumn:
@@ -202,7 +221,7 @@ def customers(con: ibis.BaseBackend, folder: Path) -> tuple[ir.Table, StepReport
     if _count(raw, bad=_age(raw).isnull())["bad"]:
         _refuse(source, "age", _age, "an age in years")
     youngest, oldest = schema.AGE_RANGE
-    age = _age(raw).nullif(NO_AGE)
+    age = raw.age.try_cast("float64")
     raw = raw.mutate(
         file_row=raw.rowid(), given_age=age, age=ibis.ifelse(age.between(youngest, oldest), age, None)
     )
@@ -262,6 +281,13 @@ def transactions(
     return good.select(*schema.TRANSACTION_COLUMNS), report
 
 
+def _day(rows: ir.Table) -> ir.DateColumn:
+    """A day, written YYYY-MM-DD, in a year that is believed; otherwise null."""
+    text = _text(rows.t_dat)
+    day = text.try_cast("date")
+    return ibis.ifelse(text.re_search(r"^\d{4}-\d{2}-\d{2}$") & day.year().between(*YEARS), day, None)
+
+
 def _price(rows: ir.Table) -> ir.FloatingColumn:
     """A finite price, 0 or more; otherwise null."""
     price = rows.price.try_cast("float64")
@@ -270,7 +296,7 @@ def _price(rows: ir.Table) -> ir.FloatingColumn:
 
 # Columns of a transaction that must have a value: how to parse it, and what is expected.
 _PARSED = {
-    "t_dat": (lambda rows: rows.t_dat.try_cast("date"), "a date (YYYY-MM-DD)"),
+    "t_dat": (_day, f"a date (YYYY-MM-DD, {YEARS[0]} to {YEARS[1]})"),
     "price": (_price, "a price (a number, 0 or more)"),
     "customer_id": (lambda rows: _text(rows.customer_id), "a customer id"),
 }

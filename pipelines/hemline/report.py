@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 # Where there is no terminal (CI, a pod's log) rich would fold tables at 80 columns.
 _PLAIN_WIDTH = 140
@@ -54,7 +55,7 @@ class StepReport:
 
 
 def show(title: str, steps: list[StepReport]) -> None:
-    """Prints the steps as a table, a line per step and one per reason below it."""
+    """Prints the steps as a table, a line per step and one per reason below it; their text is no markup."""
     table = Table(title=title, title_justify="left")
     table.add_column("step", no_wrap=True)
     for name in ("rows in", "kept", "mended", "dropped"):
@@ -62,11 +63,11 @@ def show(title: str, steps: list[StepReport]) -> None:
     table.add_column("why", overflow="fold")
     for step in steps:
         numbers = (step.rows_in, step.kept, step.mended, step.dropped)
-        table.add_row(step.step, *(f"{number:,}" for number in numbers), "", style="bold")
+        table.add_row(Text(step.step), *(f"{number:,}" for number in numbers), "", style="bold")
         for reason in step.reasons:
             mended = f"{reason.rows:,}" if reason.kind == "mended" else ""
             dropped = f"{reason.rows:,}" if reason.kind == "dropped" else ""
-            table.add_row("", "", "", mended, dropped, reason.why)
+            table.add_row("", "", "", mended, dropped, Text(reason.why))
     console().print(table)
 
 

@@ -5,7 +5,6 @@ negative more often, which is corrected for (logQ), so that the inner product le
 purchase, popularity included.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -21,15 +20,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hemline import interactions, rankings, towers
+from hemline import interactions, outputs, rankings, towers
+from hemline.errors import DataError
 from hemline.interactions import Interactions
 from hemline.report import progress_bar, say
+from hemline.schema import FEATURES_JSON
 from hemline.towers import EMBEDDING_SIZE, Params
 
 # The recipe's list. Both are few and coarse, so that an article nobody bought yet has good company in its
 # group.
 ITEM_ATTRIBUTES = ("garment_group_name", "index_group_name")
 CANDIDATES = 100
+# Passes where validation has nothing that could tell when to stop.
+BLIND_EPOCHS = 3
+# Batches have multiples of this many purchases: each other size would be compiled anew.
+BATCH_STEP = 64
 PARITY_ROWS = 2048
 PARITY = 1e-5
 
@@ -59,41 +64,51 @@ def train(work: Path, seed: int, epochs: int | None = None, settings: Settings |
 
     The half-life of purchases and the number of epochs are chosen on train → validation; the towers that are
     kept are then trained with them on train + validation, because the week before the test window says most
-    about it. Returns what `retrieval.json` says. Raises DataError without the feature pipeline's output and
-    RuntimeError where ONNX and JAX disagree.
+    about it. Returns what `retrieval.json` says. Raises DataError without the feature pipeline's output or
+    without a purchase before the test window, and RuntimeError where ONNX and JAX disagree.
     """
     settings = settings or Settings()
-    settings = replace(settings, epochs=epochs or settings.epochs)
     purchases, one_hot, ages = interactions.read(work), item_attributes(work), customer_ages(work)
-    known, later = purchases.of("train"), purchases.of("validation")
+    made_from = outputs.inputs(work, FEATURES_JSON)
+    known, later, both = (purchases.of(*s) for s in (["train"], ["validation"], ["train", "validation"]))
+    if not len(both.day):
+        raise DataError(f"{work / 'transactions.parquet'}: no purchase outside the test split to learn from")
 
     check = _Check(known, later, one_hot, ages, settings, seed)
-    trials = {}
-    for half_life in settings.half_lives:
-        say(f"trial with a half-life of {half_life} days")
-        trial = Course(known, one_hot, ages, settings, half_life, seed)
-        trials[half_life] = _until_it_stops_improving(trial, check, settings)
-    half_life = max(trials, key=lambda h: max(trials[h]))
-    epochs = int(np.argmax(trials[half_life])) + 1
+    trials: dict[float, list[float]] = {}
+    if len(known.day) and len(check.truth):
+        settings = replace(settings, epochs=epochs or settings.epochs)
+        for half_life in _distinct(settings.half_lives, known):
+            say(f"trial with a half-life of {half_life} days")
+            trial = Course(known, one_hot, ages, settings, half_life, seed)
+            trials[half_life] = _until_it_stops_improving(trial, check, settings)
+        half_life = max(trials, key=lambda h: max(trials[h]))
+        epochs = int(np.argmax(trials[half_life])) + 1
+    else:
+        half_life, epochs = settings.half_lives[0], epochs or BLIND_EPOCHS
+        say(f"The validation split can't tell when to stop: {epochs} epochs.")
 
-    course = Course(purchases.of("train", "validation"), one_hot, ages, settings, half_life, seed)
+    course = Course(both, one_hot, ages, settings, half_life, seed)
     for epoch in range(epochs):
         course.epoch(f"train + validation, half-life {half_life}, epoch {epoch + 1} of {epochs}")
 
     params = course.params()
-    towers.save(work / "towers.npz", params)
-    (work / "query_tower.onnx").write_bytes(
-        towers.query_tower_onnx(params).SerializeToString(deterministic=True)
-    )
-    report = {
-        "settings": asdict(settings) | {"half_lives": [str(h) for h in settings.half_lives]},
-        "half_life": str(half_life),
-        "epochs": epochs,
-        "validation_recall_at_100": {str(h): history for h, history in trials.items()},
-        "validation_customers": len(check.truth),
-        "onnx_largest_difference": check_parity(work, params, ages, seed),
-    }
-    (work / "retrieval.json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    with outputs.replacing(work, "retrieval.json") as new:
+        towers.save(new / "towers.npz", params)
+        (new / "query_tower.onnx").write_bytes(
+            towers.query_tower_onnx(params).SerializeToString(deterministic=True)
+        )
+        report = {
+            "inputs": made_from,
+            "seed": seed,
+            "settings": asdict(settings) | {"half_lives": [str(h) for h in settings.half_lives]},
+            "half_life": str(half_life),
+            "epochs": epochs,
+            "validation_recall_at_100": {str(h): history for h, history in trials.items()},
+            "validation_customers": len(check.truth),
+            "onnx_largest_difference": check_parity(new, params, ages, seed),
+        }
+        outputs.write_json(new / "retrieval.json", report)
     return report
 
 
@@ -220,8 +235,18 @@ class Course:
     def _batches(self) -> "_Batches":
         drawn = np.flatnonzero(self.rng.random(len(self.weight), np.float32) < self.weight)
         self.rng.shuffle(drawn)
-        size = min(self.settings.batch, len(drawn))
-        return _Batches(self, drawn[: len(drawn) // size * size].reshape(-1, size))
+        return _Batches(self, in_batches(drawn, self.settings.batch))
+
+
+def in_batches(rows: np.ndarray, most: int) -> np.ndarray:
+    """All rows in batches of one size, `most` or a little fewer: [batches, size].
+
+    The first rows come again where the last batch would not be full.
+    """
+    size = -(-len(rows) // -(-len(rows) // most))
+    if size > BATCH_STEP:
+        size = min(most, -(-size // BATCH_STEP) * BATCH_STEP)
+    return np.resize(rows, (-(-len(rows) // size), size))
 
 
 @dataclass
@@ -322,6 +347,11 @@ def _until_it_stops_improving(course: Course, check: _Check, settings: Settings)
         history.append(check.recall(course.params()))
         say(f"epoch {len(history)}: loss {loss:.4f}, validation Recall@100 {history[-1]:.4f}")
     return history
+
+
+def _distinct(half_lives: tuple[float, ...], known: Interactions) -> tuple[float, ...]:
+    """Those that differ: purchases of a single day are all of one age."""
+    return half_lives if known.day.min() < known.day.max() else half_lives[:1]
 
 
 def _last_best(history: list[float]) -> int:

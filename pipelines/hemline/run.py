@@ -1,6 +1,7 @@
 """Runs the pair in the foreground: `hemline run` shows one real recommendation, and serves until Ctrl-C."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hemline import schema
 from hemline.errors import DataError
@@ -54,15 +56,13 @@ class Shop:
         return {row[0]: Article(*row) for row in self._db.sql(f"select {columns} from articles").fetchall()}
 
     def customer(self) -> str:
-        """Somebody with a few purchases who bought on the last day; always the same one."""
-        rows = self._db.sql(
-            """
-            with last as (select distinct customer_id from transactions
-                          where t_dat = (select max(t_dat) from transactions))
-            select customer_id from transactions semi join last using (customer_id)
-            group by customer_id order by abs(count(distinct article_id) - 8), customer_id limit 1
-            """
-        ).fetchall()
+        """Somebody who bought a few articles on the last day; always the same one."""
+        # The file is sorted by day: all rows but that day's are skipped unread.
+        question = """
+            select customer_id from transactions where t_dat = ?
+            group by customer_id order by abs(count(distinct article_id) - 4), customer_id limit 1
+        """
+        rows = self._db.execute(question, [self.last_day()]).fetchall()
         if not rows:
             raise DataError("transactions.parquet: has no purchases, so there is nobody to recommend to")
         return rows[0][0]
@@ -95,9 +95,10 @@ def run(bundle: Path, store: str, work: Path, binaries: Path, port: int, predict
     except PairError as error:
         say_why(error)
         return USAGE_ERROR
-    pair = Pair(bundle, store, binaries, port, predictor_port, logs=work / "logs")
+    logs = work / "logs" / f"run-{os.getpid()}"
+    pair = Pair(bundle, store, binaries, port, predictor_port, logs=logs)
     with refusals(console) as outcome, interruptible(), pair:
-        introduce(console, pair, shop, work / "logs")
+        introduce(console, pair, shop, logs)
         while True:
             pair.check_alive()
             time.sleep(WATCH_SECONDS)
@@ -176,10 +177,6 @@ def ranking_table(ranking: list, articles: dict[str, Article]) -> Table:
         table.add_column(name)
     for score, article_id in ranking:
         article = articles[article_id]
-        kind, colour, department = (
-            article.product_type_name,
-            article.colour_group_name,
-            article.department_name,
-        )
-        table.add_row(f"{score:.4f}", article_id, article.prod_name, kind, colour, department)
+        names = (article.prod_name, article.product_type_name, article.colour_group_name)
+        table.add_row(f"{score:.4f}", article_id, *map(Text, names), Text(article.department_name))
     return table

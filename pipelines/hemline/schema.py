@@ -21,7 +21,7 @@ Out, the work directory. Every step reads and writes the same one:
 `oracle.parquet`, only where the data are generated
     customer_id, article_id, rank (1..100), probability: the true best articles of the test days.
 `features.json`, written last: a directory without it is unfinished
-    seed, default_age, counts {articles, customers, transactions}, and
+    seed, default_age, counts {articles, customers, transactions}, files {name: SHA-256}, and
     window {first, train_end, validation_end, test_start, test_end, split: 'temporal' or 'random'}.
 """
 
@@ -65,6 +65,7 @@ RANKING_FEATURES = (
     *((name, "BYTES") for name in ARTICLE_ATTRIBUTES),
 )
 
+# The ranker learns from these last months of training only: what sells changes with the season.
 SEASON_MONTHS = 2
 
 # The columns that the pipelines need; a file without one of them is refused.

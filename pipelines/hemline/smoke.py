@@ -1,6 +1,7 @@
 """Asks the running pair what people ask it, and checks the answers: `hemline smoke`."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hemline import bundle as bundles
 from hemline import evaluate, schema
@@ -76,22 +78,23 @@ class Smoke:
 def smoke(bundle: Path, store: str, work: Path, binaries: Path) -> int:
     """Starts the pair on free ports, checks it, prints what was checked, and returns the exit code: 0 or 1.
 
-    Raises DataError where the work directory or a program is missing.
+    Raises DataError where the work directory, the manifest or a program is missing, or of no use.
     """
     console, shop = output(), Shop(work)
+    manifest = bundles.read_manifest(bundle)
     customer = shop.customer()
     ids = pq.read_table(work / schema.ARTICLES, columns=["article_id"])["article_id"].to_pylist()
-    pair = Pair(bundle, store, binaries, logs=work / "logs")
+    pair = Pair(bundle, store, binaries, logs=work / "logs" / f"smoke-{os.getpid()}")
     with refusals(console) as outcome, interruptible(), pair:
         checks = Smoke(pair, shop, set(ids), customer, shop.last_day(), set(shop.purchases(customer)))
-        check(checks, bundle, work)
+        check(checks, bundle, work, manifest)
         show(console, checks)
         outcome.code = int(any(fault for *_, fault in checks.rows))
         return outcome.code
     return outcome.code or 1  # interrupted before the checks ended
 
 
-def check(checks: Smoke, bundle: Path, work: Path) -> None:
+def check(checks: Smoke, bundle: Path, work: Path, manifest: dict) -> None:
     """Every check, in order."""
     full = min(CANDIDATES, len(checks.catalogue) - len(checks.bought))
     answers: dict[str, list] = {}
@@ -119,7 +122,8 @@ def check(checks: Smoke, bundle: Path, work: Path) -> None:
         return "the first three are gone, others came up"
 
     def embedded() -> str:
-        found = checks.ranking(checks.instance(**query(checks, bundle, work)), full, checks.bought)
+        vector = query(checks, bundle, work, manifest)
+        found = checks.ranking(checks.instance(**vector), full, checks.bought)
         # The last bit of an embedding may differ between two runtimes, and the list's end with it.
         common = {article for _, article in found} & {article for _, article in answers["known"]}
         assert len(common) >= full - 2, f"only {len(common)} of {full} articles are those of the customer"
@@ -147,9 +151,8 @@ def check(checks: Smoke, bundle: Path, work: Path) -> None:
     checks.check("invalid request", invalid)
 
 
-def query(checks: Smoke, bundle: Path, work: Path) -> dict:
+def query(checks: Smoke, bundle: Path, work: Path, manifest: dict) -> dict:
     """The customer's query vector from the bundle's own files, with the months that belong to it."""
-    manifest = bundles.read_manifest(bundle)
     table = pq.read_table(work / schema.CUSTOMERS, columns=["customer_id", "age", "age_known"])
     row = pc.index(table["customer_id"], checks.customer).as_py()
     known, age = table["age_known"][row].as_py(), table["age"][row].as_py()
@@ -186,5 +189,5 @@ def show(console: Console, checks: Smoke) -> None:
     for name in ("check", "", "answer"):
         table.add_column(name, overflow="fold")
     for what, answer, fault in checks.rows:
-        table.add_row(what, "[red]failed[/]" if fault else "[green]ok[/]", fault or answer)
+        table.add_row(what, "[red]failed[/]" if fault else "[green]ok[/]", Text(fault or answer))
     console.print(table)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import trained
 
-from hemline import bundle, towers
+from hemline import bundle, embeddings, outputs, ranking, retrieval, towers
 from hemline.errors import DataError
 from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
 
@@ -24,13 +25,17 @@ def made_bundle(tiny_work):
     return trained.made_bundle(tiny_work)
 
 
+def copy_of(trained_work, tmp_path):
+    return shutil.copytree(trained_work, tmp_path / "work")
+
+
 def batch_of(path):
     reader = pa.ipc.open_file(path)
     assert reader.num_record_batches == 1
     return reader.get_batch(0)
 
 
-def test_the_manifest_says_what_is_in_the_bundle(made_bundle):
+def test_the_manifest_says_what_is_in_the_bundle(trained_work, made_bundle):
     manifest = json.loads((made_bundle / "manifest.json").read_text())
     files = {str(p.relative_to(made_bundle)) for p in made_bundle.rglob("*") if p.is_file()} - {
         "manifest.json"
@@ -40,6 +45,7 @@ def test_the_manifest_says_what_is_in_the_bundle(made_bundle):
         content = (made_bundle / path).read_bytes()
         assert told == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert manifest["schema_version"] == 1
+    assert manifest["data"] == outputs.fingerprint(trained_work / "features.json")
     assert [(f["name"], f["datatype"]) for f in manifest["ranking"]["features"]] == list(RANKING_FEATURES)
     lines = "".join(f"{p}:{f['sha256']}\n" for p, f in sorted(manifest["files"].items()))
     assert manifest["version"] == hashlib.sha256(lines.encode()).hexdigest()[:12]
@@ -60,7 +66,7 @@ def test_customers_are_sorted_by_key_after_the_out_of_vocabulary_row(trained_wor
             np.testing.assert_array_equal(np.float32(stored[key]), vector)
 
 
-def test_customers_of_whom_training_saw_no_purchase_have_no_row(trained_work, made_bundle):
+def test_exactly_the_customers_with_a_purchase_before_the_test_window_have_a_row(trained_work, made_bundle):
     keys = set(batch_of(made_bundle / "retrieval/customers.arrow")["key"].to_pylist())
     purchases = pq.read_table(
         trained_work / "transactions.parquet", columns=["customer_id", "split"]
@@ -68,8 +74,14 @@ def test_customers_of_whom_training_saw_no_purchase_have_no_row(trained_work, ma
     seen = {row["customer_id"] for row in purchases if row["split"] != "test"}
     customers = set(pq.read_table(trained_work / "customers.parquet")["customer_id"].to_pylist())
     assert seen < customers
-    for customer_id in customers - seen:
-        assert hashlib.sha256(customer_id.encode()).digest()[:16] not in keys
+    assert keys == {bytes(16)} | {hashlib.sha256(i.encode()).digest()[:16] for i in seen}
+
+
+def test_a_buyer_whose_vector_is_still_the_out_of_vocabulary_one_has_a_row_too(trained_work, tmp_path):
+    work = copy_of(trained_work, tmp_path)
+    vectors = np.load(work / "customer_vectors.npy")
+    np.save(work / "customer_vectors.npy", np.repeat(vectors[:1], len(vectors), axis=0))
+    assert len(bundle.customers(work)) == len(bundle.customers(trained_work)) > 1
 
 
 def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
@@ -88,30 +100,105 @@ def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
 
 
 def test_the_same_work_makes_the_same_bundle_but_for_the_time(trained_work, made_bundle, tmp_path):
-    again = bundle.create(trained_work, tmp_path / "again", seed=42)
+    again = bundle.create(trained_work, tmp_path / "again")
     first = bundle.read_manifest(made_bundle)
     assert again | {"created": "", "metrics": {}} == first | {"created": "", "metrics": {}}
 
 
 def test_a_bundle_is_replaced_whole(trained_work, tmp_path):
     out = tmp_path / "bundle"
-    bundle.create(trained_work, out, seed=42)
-    (out / "retrieval" / "stray").write_text("from before")
-    bundle.create(trained_work, out, seed=42)
-    assert not (out / "retrieval" / "stray").exists()
+    bundle.create(trained_work, out)
+    (out / "retrieval" / "articles.arrow").write_text("from before")
+    bundle.create(trained_work, out)
+    assert batch_of(out / "retrieval" / "articles.arrow").num_rows
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("stray", ["stray", "retrieval/stray", "empty/"])
+def test_a_bundle_with_something_else_in_it_is_not_replaced(made_bundle, trained_work, tmp_path, stray):
+    out = shutil.copytree(made_bundle, tmp_path / "bundle")
+    (out / stray).mkdir() if stray.endswith("/") else (out / stray).write_text("mine")
+    before = sorted(out.rglob("*"))
+    with pytest.raises(DataError, match="is not of the bundle around it"):
+        bundle.create(trained_work, out)
+    assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "manifest", ["{}", '{"name": "a web app"}', "[]", "{", '{"schema_version": 1}', "\0"]
+)
+def test_a_folder_with_another_kind_of_manifest_is_not_replaced(trained_work, tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(DataError, match="is not a bundle, so it is not replaced"):
+        bundle.create(trained_work, tmp_path)
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "manifest.json").read_text() == manifest
+
+
+def test_features_that_changed_since_training_are_refused(trained_work, tmp_path):
+    work = copy_of(trained_work, tmp_path)
+    (work / "features.json").write_text((work / "features.json").read_text() + " ")
+    with pytest.raises(
+        DataError, match=r"features\.json is another now; run `hemline train-retrieval` again"
+    ):
+        bundle.create(work, tmp_path / "bundle")
+    retrieval.train(work, seed=42, epochs=1)
+    with pytest.raises(DataError, match="run `hemline train-ranking` again"):
+        bundle.create(work, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_embeddings_of_an_earlier_training_are_refused(trained_work, tmp_path):
+    work = copy_of(trained_work, tmp_path)
+    retrieval.train(work, seed=43, epochs=1)
+    with pytest.raises(DataError, match=r"towers\.npz is another now; run `hemline create-embeddings` again"):
+        bundle.create(work, tmp_path / "bundle")
+    embeddings.create(work)
+    assert bundle.create(work, tmp_path / "bundle")["seed"] == 43
+
+
+def test_a_step_that_fails_leaves_what_was_there(trained_work, tmp_path, monkeypatch):
+    work = copy_of(trained_work, tmp_path)
+    before = {path: path.read_bytes() for path in work.iterdir()}
+
+    def fail(*_arguments):
+        raise RuntimeError("differs")
+
+    monkeypatch.setattr(retrieval, "check_parity", fail)
+    monkeypatch.setattr(ranking, "check_parity", fail)
+    monkeypatch.setattr(embeddings, "choose_expansion", fail)
+    for step in (
+        lambda: retrieval.train(work, seed=1, epochs=1),
+        lambda: ranking.train(work, seed=1),
+        lambda: embeddings.create(work),
+    ):
+        with pytest.raises(RuntimeError, match="differs"):
+            step()
+    assert {path: path.read_bytes() for path in work.iterdir()} == before
+
+
+def test_training_again_with_the_same_seed_gives_the_same_files(tiny_work, tmp_path):
+    first, second = (shutil.copytree(tiny_work, tmp_path / name) for name in ("first", "second"))
+    for work in (first, second):
+        retrieval.train(work, seed=7, epochs=1)
+        ranking.train(work, seed=7)
+        embeddings.create(work)
+    assert {p.name for p in first.iterdir()} == {p.name for p in second.iterdir()}
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
 
 def test_something_else_than_a_bundle_is_not_replaced(trained_work, tmp_path):
     (tmp_path / "precious").write_text("mine")
-    with pytest.raises(DataError, match="not a bundle"):
-        bundle.create(trained_work, tmp_path, seed=42)
+    with pytest.raises(DataError, match="is not a bundle"):
+        bundle.create(trained_work, tmp_path)
     assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_an_untrained_work_directory_is_refused(tiny_work, tmp_path):
     with pytest.raises(DataError, match=r"towers\.npz: missing; run `hemline train-retrieval` first"):
-        bundle.create(tiny_work, tmp_path / "bundle", seed=42)
+        bundle.create(tiny_work, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 

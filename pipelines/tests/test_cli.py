@@ -1,11 +1,14 @@
 """The command line: exit codes, one line on stderr, and the options of each step."""
 
+import io
 import subprocess
 import sys
 
 import pytest
+from conftest import rows_of
+from rich.console import Console
 
-from hemline import cli
+from hemline import cli, run, schema
 
 
 def run_main(monkeypatch, *arguments):
@@ -73,3 +76,41 @@ def test_a_step_does_not_load_the_libraries_of_the_others():
     code = "import sys, hemline.cli; print(sorted({'jax', 'catboost', 'ibis', 'pyarrow'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_smoke_with_a_damaged_manifest_exits_65_before_a_server_starts(
+    monkeypatch, tiny_work, tmp_path, capsys
+):
+    (tmp_path / "manifest.json").write_text("{")
+    options = {"--bundle": tmp_path, "--store": "sqlite://x.db", "--work": tiny_work, "--binaries": tmp_path}
+    arguments = [str(part) for pair in options.items() for part in pair]
+    assert run_main(monkeypatch, "smoke", *arguments) == 65
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "manifest.json" in err
+    assert len(err.splitlines()) == 1
+
+
+def shown(table):
+    """A table as people see it."""
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is():
+    article = run.Article("0123456789", "Tee [kids]", "T-shirt [/b]", "Red", "Kids")
+    text = shown(run.ranking_table([[0.5, article.article_id]], {article.article_id: article}))
+    assert "Tee [kids]" in text
+    assert "T-shirt [/b]" in text
+
+
+def test_the_customer_who_is_shown_bought_on_the_last_day(tiny_work):
+    shop = run.Shop(tiny_work)
+    rows = rows_of(tiny_work / schema.TRANSACTIONS)
+    last = max(row["t_dat"] for row in rows)
+    assert shop.last_day() == str(last)
+    customer = shop.customer()
+    assert customer in {row["customer_id"] for row in rows if row["t_dat"] == last}
+    theirs = {row["article_id"] for row in rows if row["customer_id"] == customer}
+    assert sorted(shop.purchases(customer)) == sorted(theirs)

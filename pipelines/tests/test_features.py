@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import rows_of
 
-from hemline import features, schema
+from hemline import features, generate, ranking, schema
 from hemline.errors import DataError
 
 
@@ -143,11 +143,25 @@ def test_ranking_rows_are_a_label_and_the_features_in_order(tiny_work):
         assert not any(column.null_count for column in table.columns)
 
 
-def test_each_purchase_has_ten_different_negatives_that_its_customer_never_bought(tiny_work):
-    bought = {(row["customer_id"], row["article_id"]) for row in rows_of(tiny_work / schema.TRANSACTIONS)}
+def bought_until(work, split):
+    """(customer, article) of the purchases of a split and those before it."""
+    splits = schema.SPLITS[: schema.SPLITS.index(split) + 1]
+    rows = (row for row in rows_of(work / schema.TRANSACTIONS) if row["split"] in splits)
+    return {(row["customer_id"], row["article_id"]) for row in rows}
+
+
+def test_a_negative_of_training_may_be_bought_later_or_it_would_tell_what_is_not(tiny_work):
+    for earlier, later in (("train", "validation"), ("validation", "test")):
+        rows = rows_of(tiny_work / schema.ranking_file(earlier))
+        negatives = {(row["customer_id"], row["article_id"]) for row in rows if not row["label"]}
+        assert negatives & (bought_until(tiny_work, later) - bought_until(tiny_work, earlier))
+
+
+def test_each_purchase_has_ten_different_negatives_that_its_customer_had_not_bought(tiny_work):
     shared = ("customer_id", "age", "month_sin", "month_cos")
     sizes = []
-    for split in ("validation", "test"):
+    for split in schema.SPLITS:
+        bought = bought_until(tiny_work, split)
         groups = []
         for row in rows_of(tiny_work / schema.ranking_file(split)):
             if row["label"]:
@@ -165,7 +179,7 @@ def test_each_purchase_has_ten_different_negatives_that_its_customer_never_bough
 
 
 def test_positives_are_the_distinct_purchases_of_the_split(tiny_work):
-    for split in schema.SPLITS:
+    for split in ("validation", "test"):
         rows = (row for row in rows_of(tiny_work / schema.TRANSACTIONS) if row["split"] == split)
         purchases = {(row["customer_id"], row["article_id"], row["t_dat"]) for row in rows}
         positives = [row for row in rows_of(tiny_work / schema.ranking_file(split)) if row["label"]]
@@ -173,10 +187,49 @@ def test_positives_are_the_distinct_purchases_of_the_split(tiny_work):
         assert {(row["customer_id"], row["article_id"]) for row in positives} == {p[:2] for p in purchases}
 
 
+def test_positives_of_training_are_the_season_that_the_ranker_learns_from(
+    tiny_work, tiny_data, tmp_path, capsys
+):
+    train_end = json.loads((tiny_work / schema.FEATURES_JSON).read_text())["window"]["train_end"]
+    last = date.fromisoformat(train_end).month
+    purchases = {
+        (row["customer_id"], row["article_id"], row["t_dat"]): row["t_dat"].month
+        for row in rows_of(tiny_work / schema.TRANSACTIONS)
+        if row["split"] == "train"
+    }
+    season = [key for key, month in purchases.items() if month in (last, (last - 2) % 12 + 1)]
+    table = pq.read_table(tiny_work / schema.ranking_file("train"))
+    assert table["label"].to_pylist().count(1) == len(season) < len(purchases)
+    assert ranking.of_season(table, train_end).num_rows == table.num_rows
+    assert schema.SEASON_MONTHS == ranking.SEASON_MONTHS
+    features.run(tiny_data, tmp_path / "work")
+    err = capsys.readouterr().err
+    (line,) = (
+        line for line in err.splitlines() if "season of the last training day: February and March" in line
+    )
+    assert f" {len(purchases) - len(season):,} " in line
+
+
+def test_a_season_with_too_few_purchases_is_not_enough_and_all_months_are_taken(shop, tmp_path):
+    features.run(shop.write(), tmp_path / "work")
+    rows = rows_of(tmp_path / "work" / schema.TRANSACTIONS)
+    labels = pq.read_table(tmp_path / "work" / schema.ranking_file("train"))["label"].to_pylist()
+    assert labels.count(1) == sum(row["split"] == "train" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("last", "months"),
+    [(date(2020, 1, 5), [12, 1]), (date(2020, 9, 30), [8, 9]), (date(2020, 12, 1), [11, 12])],
+)
+def test_the_season_is_the_last_month_of_training_and_the_one_before(last, months):
+    assert features.season_months(last) == months
+
+
 def test_a_cap_on_positives_keeps_a_sample_and_reports_it(tiny_data, tmp_path, capsys):
     features.run(tiny_data, tmp_path / "work", max_positives=500)
     for split, positives in (("train", 500), ("test", 50)):
-        assert pq.read_metadata(tmp_path / "work" / schema.ranking_file(split)).num_rows == 11 * positives
+        labels = pq.read_table(tmp_path / "work" / schema.ranking_file(split))["label"].to_pylist()
+        assert labels.count(1) == positives
     assert "more than 500 positives: sampled by hash" in capsys.readouterr().err
 
 
@@ -198,6 +251,43 @@ def test_an_oracle_of_other_data_does_not_stay(shop, tiny_data, tmp_path):
     assert (tmp_path / "work" / schema.ORACLE).exists()
     features.run(shop.write(), tmp_path / "work")
     assert not (tmp_path / "work" / schema.ORACLE).exists()
+
+
+def test_an_oracle_of_other_days_than_those_of_the_test_is_left_out_and_reported(tmp_path, capsys):
+    data, work = tmp_path / "data", tmp_path / "work"
+    generate.run(data, articles=200, customers=50, transactions=1000, days=56)
+    features.run(data, work)
+    assert (work / schema.ORACLE).exists()
+    path = data / schema.TRANSACTIONS_CSV
+    header, *lines = path.read_text().splitlines()
+    last = lines[-1][:10]
+    path.write_text("\n".join([header, *(line for line in lines if line[:10] != last)]) + "\n")
+    capsys.readouterr()
+    features.run(data, work)
+    assert not (work / schema.ORACLE).exists()
+    assert f"to {last}, and the test is of" in capsys.readouterr().err
+
+
+def test_an_oracle_that_does_not_say_its_days_is_left_out_and_reported(tmp_path, capsys):
+    data, work = tmp_path / "data", tmp_path / "work"
+    generate.run(data, articles=200, customers=50, transactions=1000, days=56)
+    (data / schema.GENERATED_JSON).unlink()
+    features.run(data, work)
+    assert not (work / schema.ORACLE).exists()
+    assert "of unknown days (generated.json)" in capsys.readouterr().err
+
+
+def test_an_oracle_that_cannot_be_read_is_refused(shop, tmp_path):
+    (shop.write() / schema.ORACLE).write_text("these are words")
+    with pytest.raises(DataError, match=r"^oracle.parquet: cannot be read"):
+        features.run(shop.folder, tmp_path / "work")
+
+
+def test_a_column_whose_name_looks_like_markup_is_reported_as_it_is(shop, tmp_path, capsys):
+    for row in shop.articles:
+        row["[/b]"] = "odd"
+    features.run(shop.write(), tmp_path / "work")
+    assert "stray columns dropped: [/b]" in capsys.readouterr().err
 
 
 def test_no_believable_age_at_all_is_refused(shop, tmp_path):

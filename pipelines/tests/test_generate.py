@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
+import json
 from collections import Counter, defaultdict
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,8 +164,91 @@ def test_sizes_that_make_no_data_are_refused(tmp_path, options, message):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_directory_with_other_files_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(DataError, match="other files"):
-        generate.run(tmp_path, size="tiny")
-    assert (tmp_path / "thesis.txt").read_text() == "dear"
+SMALLEST = {"articles": 200, "customers": 10, "transactions": 100, "days": 28}
+HM_FILES = (schema.ARTICLES_CSV, schema.CUSTOMERS_CSV, schema.TRANSACTIONS_CSV)
+
+
+def refused(out, message="that were not generated"):
+    """What is beside and in `out`, which must be the same after it was refused."""
+    before = {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=message):
+        generate.run(out, **SMALLEST)
+    assert {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("names", [("thesis.txt",), HM_FILES, (*HM_FILES, schema.ORACLE)])
+def test_a_directory_with_files_that_were_not_generated_is_left_alone(tmp_path, names):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in names:
+        (out / name).write_text("dear")
+    refused(out)
+
+
+@pytest.mark.parametrize("stamp", ["", "{}", "[]", '{"made_by": "hand"}'])
+def test_a_directory_whose_stamp_is_not_ours_is_left_alone(tmp_path, stamp):
+    out = tmp_path / "out"
+    generate.run(out, **SMALLEST)
+    (out / schema.GENERATED_JSON).write_text(stamp)
+    refused(out)
+
+
+def test_generated_data_with_a_file_of_somebody_else_are_left_alone(tmp_path):
+    out = tmp_path / "out"
+    generate.run(out, **SMALLEST)
+    (out / "thesis.txt").write_text("dear")
+    refused(out)
+
+
+def test_generated_data_with_a_file_that_was_changed_are_left_alone(tmp_path):
+    out = tmp_path / "out"
+    generate.run(out, **SMALLEST)
+    (out / schema.CUSTOMERS_CSV).write_text("the real ones")
+    refused(out)
+
+
+def test_generated_data_are_replaced_and_nothing_stays_beside_them(tmp_path):
+    out = tmp_path / "out"
+    generate.run(out, **SMALLEST, seed=1)
+    before = digests(out)
+    generate.run(out, **SMALLEST, seed=2)
+    assert digests(out) != before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_empty_directory_is_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    generate.run(tmp_path / "out", **SMALLEST)
+    assert (tmp_path / "out" / schema.GENERATED_JSON).is_file()
+
+
+def test_a_directory_of_a_similar_name_stays(tmp_path):
+    (tmp_path / "out.tmp").mkdir()
+    (tmp_path / "out.tmp" / "thesis.txt").write_text("dear")
+    generate.run(tmp_path / "out", **SMALLEST)
+    assert (tmp_path / "out.tmp" / "thesis.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_the_directory_that_it_runs_in_is_refused(tmp_path, monkeypatch, out):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match="is the directory that this runs in"):
+        generate.run(Path(out), **SMALLEST)
+    assert (tmp_path / "here").is_dir()
+
+
+def test_a_link_to_a_directory_with_other_files_is_refused(tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "thesis.txt").write_text("dear")
+    (tmp_path / "link").symlink_to(real)
+    refused(tmp_path / "link")
+
+
+def test_the_stamp_says_seed_counts_and_the_days_of_the_oracle(tiny_data):
+    facts = json.loads((tiny_data / schema.GENERATED_JSON).read_text())
+    last = date.fromisoformat(read_csv(tiny_data / schema.TRANSACTIONS_CSV)[-1]["t_dat"])
+    assert facts["seed"] == 42
+    assert facts["counts"] == vars(generate.SIZES["tiny"])
+    assert facts["oracle"] == {"first": str(last - timedelta(6)), "last": str(last)}

@@ -57,6 +57,16 @@ def test_events_that_servers_recorded_stay(store, tiny_work):
     assert query(store, "SELECT count(*) FROM interactions WHERE kind = 'click'") == [(1,)]
 
 
+def test_a_customer_that_is_not_in_the_data_stays_where_a_server_recorded_an_event(store, tiny_work):
+    with sqlite3.connect(store) as db:
+        for customer in ("guest", "nobody"):
+            db.execute("INSERT INTO customers VALUES (?, 30.0, 'ACTIVE', 'NONE')", [customer])
+        db.execute("INSERT INTO interactions VALUES ('guest', 'click', 'a', '2020-01-01T10:00:00Z', 'gbdt')")
+    load.run(tiny_work, f"sqlite://{store}")
+    sql = "SELECT customer_id FROM customers WHERE customer_id IN ('guest', 'nobody')"
+    assert query(store, sql) == [("guest",)]
+
+
 def test_what_is_no_longer_in_the_data_is_no_longer_in_the_store(shop, tmp_path):
     url = f"sqlite://{tmp_path}/store.db"
     features.run(shop.write(), tmp_path / "work")
@@ -109,18 +119,18 @@ def test_a_newer_store_is_refused(store, tiny_work):
 def test_readers_see_all_of_a_load_or_nothing_and_never_wait(store, tiny_work, monkeypatch):
     with sqlite3.connect(store) as db:
         db.execute("DELETE FROM interactions")
-    seen = []
-    insert = load._insert
+        db.execute("INSERT INTO interactions VALUES ('c', 'click', 'a', '2020-01-01T10:00:00Z', 'gbdt')")
+    before, seen, purchases = dump(store), [], load._purchases
 
     def watched(*arguments):
-        added = insert(*arguments)
-        seen.append(query(store, "SELECT count(*) FROM interactions")[0][0])  # another connection, mid-load
-        return added
+        for batch in purchases(*arguments):
+            yield batch
+            seen.append(dump(store))  # another connection, after the batch was inserted
 
-    monkeypatch.setattr(load, "_insert", watched)
+    monkeypatch.setattr(load, "_purchases", watched)
     load.run(tiny_work, f"sqlite://{store}")
-    assert seen == [0, 0]
-    assert query(store, "SELECT count(*) FROM interactions")[0][0] > 0
+    assert seen == [before]
+    assert len(dump(store)) > len(before)
 
 
 def test_a_load_that_fails_leaves_the_store_as_it_was(store, tiny_work, monkeypatch):

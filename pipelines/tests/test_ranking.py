@@ -1,14 +1,17 @@
 """The ranker: one graph from raw features to CatBoost's own probability."""
 
+import shutil
+
 import numpy as np
 import onnx
 import onnxruntime
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import trained
 
 from hemline import ranking
-from hemline.schema import RANKING_FEATURES
+from hemline.schema import RANKING_FEATURES, ranking_file
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +81,33 @@ def test_categories_are_numbered_by_how_well_they_sell_and_rare_ones_are_unknown
 def test_only_the_season_at_hand_is_learned_from():
     months = np.arange(1, 13)
     angle = 2 * np.pi * months / 12
-    table = pa.table({"month": months, "month_sin": np.sin(angle), "month_cos": np.cos(angle)})
+    season = {"month_sin": np.sin(angle), "month_cos": np.cos(angle)}
+    table = pa.table({"month": months, "label": months % 2, **season})
     assert ranking.of_season(table, "2020-01-15")["month"].to_pylist() == [1, 12]
+
+
+def test_a_season_without_purchases_is_not_all_that_is_learned_from():
+    table = pa.table({"month_sin": [0.5, 0.5], "month_cos": [3**0.5 / 2] * 2, "label": [1, 0]})  # January
+    assert ranking.of_season(table, "2020-07-15").equals(table)
+    assert ranking.of_season(table, "2020-01-15").equals(table)
+
+
+def test_an_empty_split_has_the_columns_of_any_other(trained_work, tmp_path):
+    full = pq.read_table(trained_work / ranking_file("train"))
+    pq.write_table(full.slice(0, 0), tmp_path / ranking_file("validation"))
+    empty, other = ranking.read(tmp_path, "validation"), ranking.read(trained_work, "train")
+    assert empty.schema == other.schema
+    assert pa.concat_tables([other, empty]).num_rows == len(other)
+
+
+def test_what_cannot_be_measured_is_left_open_in_a_way_that_json_has():
+    nothing = ranking.quality(np.array([0]), np.array([0.1]))
+    assert nothing == {"precision": None, "recall": None, "f1": None, "auc": None}
+
+
+def test_training_prints_nothing_on_stdout(tiny_work, tmp_path, capfd):
+    ranking.train(shutil.copytree(tiny_work, tmp_path / "work"), seed=1)
+    assert capfd.readouterr().out == ""
 
 
 def test_quality_is_what_its_names_say():

@@ -1,9 +1,12 @@
 """Reading: what is mended, what is dropped, what is refused; and that all of it is counted."""
 
+import csv
+import re
+
 import ibis
 import pytest
 
-from hemline import features, read
+from hemline import read, schema
 from hemline.errors import DataError
 
 
@@ -230,14 +233,102 @@ def test_a_binary_file_is_refused(con, shop):
         read_all(con, folder)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2020-1-05",
+        "20200105",
+        "2020-01-05 10:00:00",
+        "2020-01-05x",
+        "2020-02-30",
+        "0020-01-05",
+        "1989-12-31",
+        "2101-01-01",
+        "infinity",
+    ],
+)
+def test_a_date_that_is_not_a_day_of_a_year_that_is_believed_is_refused(con, shop, value):
+    shop.transactions[2]["t_dat"] = value
+    message = f"transactions_train.csv: data row 3, column t_dat: '{value}' is not a date (YYYY-MM-DD"
+    with pytest.raises(DataError, match="^" + re.escape(message)):
+        read_all(con, shop.write())
+
+
+def test_the_first_and_the_last_day_that_are_believed_are_read(con, shop):
+    days = ["1990-01-01", "2100-12-31"]
+    for row, day in zip(shop.transactions, days, strict=False):
+        row["t_dat"] = day
+    (_, _, transactions), _ = read_all(con, shop.write())
+    assert [str(row["t_dat"]) for row in transactions.limit(2).to_pyarrow().to_pylist()] == days
+
+
+def test_a_value_with_line_breaks_is_shown_on_one_line_and_a_long_one_is_cut(con, shop):
+    shop.customers[1]["age"] = "forty\nor so\r\n" + 500 * "x"
+    with pytest.raises(DataError) as error:
+        read_all(con, shop.write())
+    message = str(error.value)
+    assert message.startswith(r"customers.csv: data row 2, column age: 'forty\nor so\r\nxxx")
+    assert message.endswith("x… is not an age in years")
+    assert len(message) < 200
+    assert len(message.splitlines()) == 1
+
+
+def test_an_age_is_taken_for_absent_only_where_it_is(con, shop):
+    shop.customers[0]["age"], shop.customers[1]["age"] = "-999", ""
+    _, report = read.customers(con, shop.write())
+    assert reasons(report) == {
+        "age is empty: imputed by the median": ("mended", 1),
+        "age is not in 10..110: imputed by the median": ("mended", 1),
+    }
+
+
+def test_a_file_with_both_kinds_of_line_ends_is_refused(con, shop):
+    folder = shop.write()
+    path = folder / "customers.csv"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\r\n".join(lines[:3]) + b"\n" + b"\r\n".join(lines[3:]) + b"\r\n")
+    with pytest.raises(DataError, match=r"^customers.csv: (file line \d+|line unknown): .*both CRLF and LF"):
+        read_all(con, folder)
+
+
+def test_a_file_that_cannot_be_read_is_refused(con, shop, monkeypatch):
+    folder = shop.write()
+
+    def broken(self, *arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", broken)
+    with pytest.raises(DataError, match=r"^articles.csv: cannot be read \(Permission denied\)"):
+        read_all(con, folder)
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_refused(con, shop):
+    source = read.open_csv(con, shop.write() / "customers.csv", ("customer_id",), ())
+    source.path.unlink()
+    with pytest.raises(DataError, match=r"^customers.csv: cannot be read \(.*\)$"):
+        read.store(con, "raw", source.rows, source)
+
+
+def column(path, name):
+    """One column of a CSV file as it stands there."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        place = next(rows).index(name)
+        return [row[place] for row in rows]
+
+
 def test_the_real_sample_is_read_without_losing_a_row(con, hm_data):
-    (articles, customers, transactions), reports = read_all(con, hm_data)
-    assert [t.count().to_pyarrow().as_py() for t in (articles, customers, transactions)] == [
-        4903,
-        10000,
-        10000,
-    ]
-    assert reports[0].mended == 4903  # every id lost its leading zero
-    counted = {why: rows for report in reports for why, (_, rows) in reasons(report).items()}
-    assert counted["customer is not in customers.csv: added without a profile, age imputed"] == 9666
-    assert features.split_window(*features._first_and_last(transactions)).split == "random"
+    tables, reports = read_all(con, hm_data)
+    ids = column(hm_data / schema.ARTICLES_CSV, "article_id")
+    customers = column(hm_data / schema.CUSTOMERS_CSV, "customer_id")
+    buyers = column(hm_data / schema.TRANSACTIONS_CSV, "customer_id")
+    sizes = [len(ids), len(customers), len(buyers)]
+    assert [table.count().to_pyarrow().as_py() for table in tables] == sizes
+    assert [report.rows_in for report in reports] == sizes
+    assert not any(report.dropped for report in reports)
+    padded = reasons(reports[0]).get("article_id padded to 10 digits", ("mended", 0))
+    assert padded == ("mended", sum(len(article) < 10 for article in ids))
+    known = set(customers)
+    why = "customer is not in customers.csv: added without a profile, age imputed"
+    added = reasons(reports[2]).get(why, ("mended", 0))
+    assert added == ("mended", sum(customer not in known for customer in buyers))

@@ -96,6 +96,16 @@ def test_the_best_are_in_order_without_what_was_bought():
     assert interactions.top(queries, items, bought, 4).tolist() == [[2, 3, 0, -1], [0, 1, 2, 3]]
 
 
+def test_of_equals_those_with_the_smaller_rows_are_the_best():
+    scores = np.random.default_rng(0).integers(0, 4, (200, 50)).astype(np.float32)
+    scores[:20, 3:] = -np.inf
+    expected = np.argsort(-scores, axis=1, kind="stable")
+    for count in (1, 7, 49, 50, 60):
+        cut = expected[:, :count]
+        cut = np.where(np.isneginf(np.take_along_axis(scores, cut, axis=1)), -1, cut)
+        np.testing.assert_array_equal(interactions.best(scores, count), cut)
+
+
 def test_baskets_follow_the_order_asked_for_and_are_empty_for_strangers():
     baskets = interactions.baskets(np.array([12, 13, 31]), articles=10)
     some = baskets.of(np.array([2, 3, 1]))

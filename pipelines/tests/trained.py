@@ -22,5 +22,5 @@ def work(tiny_work: Path) -> Path:
 def made_bundle(tiny_work: Path) -> Path:
     """The bundle of the trained work directory."""
     out = tiny_work.parent / "bundle"
-    bundle.create(work(tiny_work), out, seed=42)
+    bundle.create(work(tiny_work), out)
     return out
