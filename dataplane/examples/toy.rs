@@ -15,8 +15,7 @@ use dataplane::{
     Data, Datatype, Error, Handler, InferRequest, InferResponse, ModelMetadata, Result, SyncModel, Tensor,
     TensorMetadata,
     config::{self, ServerArgs},
-    metrics::Metrics,
-    readiness::Readiness,
+    handler::ServerInfo,
     repository::Repository,
     serve, telemetry,
     v1::RowsCodec,
@@ -53,7 +52,7 @@ impl SyncModel for Sum {
     }
 }
 
-fn publish(args: &Args) -> std::io::Result<Handler> {
+fn publish(args: &Args) -> Result<Handler, String> {
     let columns = ["a", "b"].map(|name| TensorMetadata::new(name, Datatype::Fp32, &[-1, 1])).to_vec();
     let id = TensorMetadata::new("id", Datatype::Bytes, &[-1, 1]);
     let outputs = [("sum", Datatype::Fp32), ("id", Datatype::Bytes)];
@@ -76,13 +75,10 @@ fn publish(args: &Args) -> std::io::Result<Handler> {
         columns,
     };
     let copies = (0..args.server.threads()).map(|_| Sum { pause: args.pause }).collect();
-    let model = Owned::start(metadata, Arc::new(v1), copies, args.server.queue as usize)?;
-    Ok(Handler {
-        repository: Repository::default().with(Arc::new(model)),
-        readiness: Readiness::default(),
-        metrics: Metrics::new().map_err(std::io::Error::other)?,
-        limits: args.server.limits(),
-    })
+    let model = Owned::start(metadata, Arc::new(v1), copies, args.server.queue as usize);
+    let model = model.map_err(|error| error.to_string())?;
+    let server = ServerInfo { name: "toy", version: "1" };
+    Handler::new(server, Repository::default().with(Arc::new(model)), &args.server)
 }
 
 #[tokio::main]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::limits::Limits;
 
@@ -52,6 +52,10 @@ pub struct ServerArgs {
     /// Most instances in one request
     #[arg(long, env = "HEMLINE_MAX_INSTANCES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_instances: u32,
+
+    /// Answer control calls: model load and unload, log level
+    #[arg(long, env = "HEMLINE_ENABLE_CONTROL", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
+    pub enable_control: bool,
 
     /// On SIGTERM, time between saying "not ready" and closing the listener, so that endpoints are withdrawn first
     #[arg(long, env = "HEMLINE_DRAIN_DELAY", default_value = "3s", value_parser = duration)]
@@ -136,6 +140,18 @@ fn model_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("expected 1 to 253 letters, digits, `-`, `_` or `.`".to_owned())
+}
+
+/// Reads a flag's truth value in the words that KServe's Python servers take.
+///
+/// # Errors
+/// It is none of them.
+pub fn flag(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" | "t" | "true" | "on" | "1" => Ok(true),
+        "n" | "no" | "f" | "false" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
 }
 
 /// Reads a duration: a number of seconds, or a number with `ms`, `s` or `m`.

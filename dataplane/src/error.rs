@@ -36,6 +36,10 @@ pub enum Kind {
     Overloaded,
     /// The protocol knows the operation; this model does not offer it.
     Unimplemented,
+    /// A control call, where control calls are off.
+    ControlDisabled,
+    /// A model could not be loaded; what was loaded before serves on.
+    LoadFailed,
     /// Not ready yet, or draining.
     NotReady,
     /// The deadline passed.
@@ -67,7 +71,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, for tests and documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::MalformedBody,
         Self::InvalidArgument,
         Self::UnknownModel,
@@ -79,6 +83,8 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::Overloaded,
         Self::Unimplemented,
+        Self::ControlDisabled,
+        Self::LoadFailed,
         Self::NotReady,
         Self::DeadlineExceeded,
         Self::UpstreamRejected,
@@ -93,7 +99,8 @@ impl Kind {
     #[must_use]
     pub const fn row(self) -> Row {
         use grpc::{
-            DEADLINE_EXCEEDED, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
+            DEADLINE_EXCEEDED, FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+            RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
         };
         let (http, grpc, code) = match self {
             Self::MalformedBody => (StatusCode::BAD_REQUEST, INVALID_ARGUMENT, "malformed_body"),
@@ -109,6 +116,8 @@ impl Kind {
             }
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED, "overloaded"),
             Self::Unimplemented => (StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "unimplemented"),
+            Self::ControlDisabled => (StatusCode::FORBIDDEN, PERMISSION_DENIED, "control_disabled"),
+            Self::LoadFailed => (StatusCode::CONFLICT, FAILED_PRECONDITION, "load_failed"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "not_ready"),
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED, "deadline_exceeded"),
             Self::UpstreamRejected => (StatusCode::BAD_REQUEST, INVALID_ARGUMENT, "upstream_rejected"),
@@ -127,7 +136,9 @@ mod grpc {
     pub(super) const INVALID_ARGUMENT: u8 = 3;
     pub(super) const DEADLINE_EXCEEDED: u8 = 4;
     pub(super) const NOT_FOUND: u8 = 5;
+    pub(super) const PERMISSION_DENIED: u8 = 7;
     pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
+    pub(super) const FAILED_PRECONDITION: u8 = 9;
     pub(super) const UNIMPLEMENTED: u8 = 12;
     pub(super) const INTERNAL: u8 = 13;
     pub(super) const UNAVAILABLE: u8 = 14;

@@ -1,11 +1,14 @@
 //! The one handler core. Transports decode to it and encode from it; what a request goes through stands here and nowhere else.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use serde_json::Value;
 
 use crate::{
+    config::ServerArgs,
     context::Context,
     error::{Error, Kind, Result},
-    infer::{InferRequest, InferResponse},
+    infer::{InferRequest, InferResponse, RequestedOutput},
     limits::Limits,
     metrics::Metrics,
     model::Model,
@@ -16,6 +19,8 @@ use crate::{
 /// Everything that a transport needs to answer.
 #[derive(Clone, Debug)]
 pub struct Handler {
+    /// What the server says of itself.
+    pub server: ServerInfo,
     /// The models.
     pub repository: Repository,
     /// What the server may still wait for.
@@ -24,14 +29,50 @@ pub struct Handler {
     pub metrics: Metrics,
     /// What a request may ask for.
     pub limits: Limits,
+    /// Whether control calls (load, unload, log level) are answered.
+    pub control: bool,
 }
 
+/// A server's name and version.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerInfo {
+    /// Its name, for example `hemline`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+impl ServerInfo {
+    /// The extensions of the protocol that every server here offers.
+    pub const EXTENSIONS: [&str; 3] = ["model_repository", "binary_tensor_data", "parameters"];
+}
+
+/// A request's parameter with the time that it may take, in µs: the same as Triton's.
+const TIMEOUT: &str = "timeout";
+/// An answer's parameter with the digest of the model that gave it.
+pub(crate) const MODEL_DIGEST: &str = "model_digest";
+
 impl Handler {
+    /// A handler with what `args` ask for.
+    ///
+    /// # Errors
+    /// Metrics can't be registered.
+    pub fn new(server: ServerInfo, repository: Repository, args: &ServerArgs) -> Result<Self, String> {
+        Ok(Self {
+            server,
+            repository,
+            readiness: Readiness::default(),
+            metrics: Metrics::new().map_err(|error| error.to_string())?,
+            limits: args.limits(),
+            control: args.enable_control,
+        })
+    }
+
     /// The model of this name and version, if it can answer now.
     ///
     /// # Errors
     /// It is unknown, or not ready.
-    pub fn ready_model(&self, name: &str, version: Option<&str>) -> Result<&Arc<dyn Model>> {
+    pub fn ready_model(&self, name: &str, version: Option<&str>) -> Result<Arc<dyn Model>> {
         let model = self.repository.get(name, version)?;
         if model.is_ready() { Ok(model) } else { Err(Error::not_ready(name)) }
     }
@@ -51,7 +92,7 @@ impl Handler {
     /// It can't; the text says what it waits for.
     pub fn check_ready(&self) -> Result<()> {
         let mut waiting_for = self.readiness.waiting_for();
-        if self.repository.models().any(|model| !model.is_ready()) {
+        if !self.repository.loading().is_empty() {
             waiting_for.push("model");
         }
         Self::refuse_while(&waiting_for)
@@ -65,6 +106,17 @@ impl Handler {
         Err(Error::new(Kind::NotReady, text).with_retry_after(Duration::from_secs(1)))
     }
 
+    /// Whether control calls are on.
+    ///
+    /// # Errors
+    /// They are off.
+    pub fn check_control(&self) -> Result<()> {
+        if self.control {
+            return Ok(());
+        }
+        Err(Error::new(Kind::ControlDisabled, "control calls are off here; --enable-control turns them on"))
+    }
+
     /// Answers one request: checked against the model's metadata, held to its deadline, its outputs as asked for.
     ///
     /// # Errors
@@ -72,27 +124,51 @@ impl Handler {
     pub async fn infer(&self, model: &dyn Model, request: InferRequest, context: &Context) -> Result<InferResponse> {
         let metadata = model.metadata();
         metadata.check(&request)?;
+        let context = &within(context, &request)?;
         let (id, outputs) = (request.id.clone(), request.outputs.clone());
         let answer = tokio::time::timeout_at(context.deadline().into(), model.infer(request, context)).await;
         let mut response = answer.map_err(|_| deadline_exceeded())??;
         select_outputs(&mut response, &outputs)?;
         response.id = id;
         response.model_name.clone_from(&metadata.name);
-        response.model_version = response.model_version.or_else(|| metadata.versions.last().cloned());
+        response.model_version = response.model_version.or_else(|| metadata.version().map(ToOwned::to_owned));
+        if let Some(digest) = metadata.digest() {
+            response.parameters.insert(MODEL_DIGEST.to_owned(), digest.into());
+        }
         Ok(response)
     }
+
+    /// Explains one request, held to its deadline.
+    ///
+    /// # Errors
+    /// As [`Handler::infer`], or the model does not explain.
+    pub async fn explain(&self, model: &dyn Model, request: InferRequest, context: &Context) -> Result<Vec<Value>> {
+        model.metadata().check(&request)?;
+        let context = &within(context, &request)?;
+        let answer = tokio::time::timeout_at(context.deadline().into(), model.explain(request, context)).await;
+        answer.map_err(|_| deadline_exceeded())?
+    }
+}
+
+/// The context, with less time where the request's own `timeout` asks for that.
+fn within<'a>(context: &'a Context, request: &InferRequest) -> Result<Cow<'a, Context>> {
+    let Some(timeout) = request.parameters.get(TIMEOUT) else { return Ok(Cow::Borrowed(context)) };
+    let micros = timeout.as_u64().filter(|&micros| micros > 0);
+    let micros =
+        micros.ok_or_else(|| Error::invalid("field `parameters.timeout`: expected whole microseconds, more than 0"))?;
+    Ok(Cow::Owned(context.within(Duration::from_micros(micros))))
 }
 
 pub(crate) fn deadline_exceeded() -> Error {
     Error::new(Kind::DeadlineExceeded, "the request's deadline passed before its answer was ready")
 }
 
-fn select_outputs(response: &mut InferResponse, names: &[String]) -> Result<()> {
-    if names.is_empty() {
+fn select_outputs(response: &mut InferResponse, wanted: &[RequestedOutput]) -> Result<()> {
+    if wanted.is_empty() {
         return Ok(());
     }
     let mut outputs = std::mem::take(&mut response.outputs);
-    for name in names {
+    for RequestedOutput { name, .. } in wanted {
         let position = outputs.iter().position(|output| output.name() == name);
         let position = position.ok_or_else(|| Error::invalid(format!("output `{name}`: not in the answer")))?;
         response.outputs.push(outputs.swap_remove(position));

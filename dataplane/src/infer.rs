@@ -1,26 +1,40 @@
 //! What every transport decodes to and encodes from.
 
-use serde_json::{Map, Value};
-
 use crate::{
     error::{Error, Result},
+    parameters::Parameters,
     tensor::{BytesData, Tensor},
 };
-
-/// Parameters of a request, a tensor or an answer: string, number or bool by name.
-pub type Parameters = Map<String, Value>;
 
 /// A request to a model, whichever way it came.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InferRequest {
     /// The caller's id for it, echoed in the answer.
     pub id: Option<String>,
+    /// The version asked for; nothing where the caller leaves it to the server.
+    pub model_version: Option<String>,
     /// Parameters of the request as a whole.
     pub parameters: Parameters,
     /// Input tensors.
     pub inputs: Vec<Tensor>,
-    /// Names of the outputs wanted, in this order; empty means all.
-    pub outputs: Vec<String>,
+    /// The outputs wanted, in this order; empty means all.
+    pub outputs: Vec<RequestedOutput>,
+}
+
+/// An output that a request asks for by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestedOutput {
+    /// Its name.
+    pub name: String,
+    /// How it is wanted.
+    pub parameters: Parameters,
+}
+
+impl RequestedOutput {
+    /// The output of this name, however the model gives it.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
 }
 
 impl InferRequest {

@@ -38,6 +38,8 @@ impl Serialize for DataJson<'_> {
             ($($variant:ident)*) => {
                 match self.0 {
                     $(Data::$variant(data) => data.serialize(serializer),)*
+                    Data::Fp16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
+                    Data::Bf16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
                     Data::Bytes(data) => {
                         let mut sequence = serializer.serialize_seq(Some(data.len()))?;
                         for element in data.iter() {
@@ -64,6 +66,8 @@ impl Serialize for ElementJson<'_> {
             ($($variant:ident)*) => {
                 match data {
                     $(Data::$variant(data) => data.get(index).serialize(serializer),)*
+                    Data::Fp16(data) => data.get(index).map(|element| element.to_f32()).serialize(serializer),
+                    Data::Bf16(data) => data.get(index).map(|element| element.to_f32()).serialize(serializer),
                     Data::Bytes(data) => data.get(index).map(String::from_utf8_lossy).serialize(serializer),
                 }
             };

@@ -33,9 +33,9 @@ impl Metrics {
             requests: IntCounterVec::new(
                 Opts::new(
                     "inference_requests_total",
-                    "Inferences, by HTTP status; 499 where the caller left before the answer.",
+                    "Inferences, by outcome: ok, an error's code, or abandoned where the caller left before the answer.",
                 ),
-                &["protocol", "model", "status"],
+                &["protocol", "model", "code"],
             )?,
             durations: HistogramVec::new(
                 latency("inference_request_duration_seconds", "From the request's head to its answer."),
@@ -69,9 +69,9 @@ impl Metrics {
         self.in_flight.get()
     }
 
-    /// A request was answered.
-    pub fn answered(&self, protocol: &str, model: &str, status: &str, took: Duration) {
-        self.requests.with_label_values(&[protocol, model, status]).inc();
+    /// A request ended so: `ok`, an error's stable code, or `abandoned`.
+    pub fn answered(&self, protocol: &str, model: &str, code: &str, took: Duration) {
+        self.requests.with_label_values(&[protocol, model, code]).inc();
         self.durations.with_label_values(&[protocol, model]).observe(took.as_secs_f64());
     }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
-    error::{Error, Result},
-    infer::{InferRequest, InferResponse},
+    error::{Error, Kind, Result},
+    infer::{InferRequest, InferResponse, RequestedOutput},
     tensor::{Datatype, Tensor},
     v1::V1Codec,
 };
@@ -25,6 +25,12 @@ pub trait Model: Send + Sync + 'static {
     /// How V1 bodies become requests for this model.
     fn v1(&self) -> &dyn V1Codec;
 
+    /// Why it answers a request as it does: one explanation for each instance that the request carries.
+    async fn explain(&self, _request: InferRequest, _context: &Context) -> Result<Vec<serde_json::Value>> {
+        let name = &self.metadata().name;
+        Err(Error::new(Kind::Unimplemented, format!("Model with name {name} does not explain.")))
+    }
+
     /// Whether it can answer now.
     fn is_ready(&self) -> bool {
         true
@@ -39,6 +45,9 @@ pub trait SyncModel: Send + 'static {
     /// The request does not fit, or the computation failed.
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse>;
 }
+
+/// The property that tells models of one version apart: a digest of what was loaded, for example `sha256:…`. Every answer carries it.
+pub const DIGEST: &str = "digest";
 
 /// What a model says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -173,15 +182,27 @@ impl ModelMetadata {
         self.check_inputs(request)?;
         // Outputs that nobody listed are looked for in the answer.
         let listed = |name: &String| self.outputs.is_empty() || self.outputs.iter().any(|output| output.name == *name);
-        for (position, name) in request.outputs.iter().enumerate() {
+        for (position, RequestedOutput { name, .. }) in request.outputs.iter().enumerate() {
             if !listed(name) {
                 return Err(Error::invalid(format!("output `{name}`: model `{}` has no such output", self.name)));
             }
-            if request.outputs[..position].contains(name) {
+            if request.outputs[..position].iter().any(|earlier| earlier.name == *name) {
                 return Err(Error::invalid(format!("output `{name}`: asked for twice")));
             }
         }
         Ok(())
+    }
+
+    /// The version that answers where none is asked for: the last.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.versions.last().map(String::as_str)
+    }
+
+    /// What was loaded, where the model says so ([`DIGEST`]).
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.properties.get(DIGEST).map(String::as_str)
     }
 
     fn check_inputs(&self, request: &InferRequest) -> Result<()> {

@@ -175,6 +175,8 @@ shared_types! {
     Int16 Int16;
     Int32 Int32;
     Int64 Int64;
+    Fp16 Float16;
+    Bf16 Bfloat16;
     Fp32 Float32;
     Fp64 Float64;
 }

@@ -1,55 +1,266 @@
-//! The models that a server serves, by name.
+//! The models that a server serves: by name and version, loaded, swapped and unloaded while requests are under way.
+//!
+//! Readers take a snapshot and wait for nobody. A request keeps the model that it was given: one that is swapped out ends when the last
+//! of its requests has.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
 use crate::{
     error::{Error, Kind, Result},
-    model::Model,
+    model::{Model, ModelMetadata},
 };
 
-/// Models by name.
+mod watch;
+
+pub use watch::watch;
+
+/// Makes a model from where it lies.
+#[async_trait]
+pub trait Loader: Send + Sync + 'static {
+    /// The model as it lies there now: checked, self-tested and warmed. Requests come to it as soon as this returns.
+    ///
+    /// # Errors
+    /// It can't be used. The message may be read by whoever asked for it; paths belong into the detail.
+    async fn load(&self) -> Result<Arc<dyn Model>>;
+
+    /// What tells one state of the place from another, cheaply. A watch loads anew when it changes; nothing is never new.
+    async fn fingerprint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Whether a model answers, in the words of the repository extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// It answers.
+    Ready,
+    /// It is being loaded for the first time, or warms up.
+    Loading,
+    /// It does not answer; the reason says why.
+    Unavailable,
+}
+
+impl State {
+    /// The protocol's word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "READY",
+            Self::Loading => "LOADING",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+/// A line of the repository's index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IndexItem {
+    /// The model's name.
+    pub name: String,
+    /// The version, where one is there.
+    pub version: String,
+    /// Whether it answers.
+    pub state: State,
+    /// Why it does not, or what went wrong when a newer one was loaded; empty where nothing is to be said.
+    pub reason: String,
+}
+
+/// One name: the models that answer to it, and where they come from.
 #[derive(Clone, Default)]
-pub struct Repository(BTreeMap<String, Arc<dyn Model>>);
+struct Entry {
+    /// One for each version, the newest last.
+    models: Vec<Arc<dyn Model>>,
+    loader: Option<Arc<dyn Loader>>,
+    /// Held while it is loaded: two loads of one name come one after the other.
+    turn: Arc<Mutex<()>>,
+    reason: String,
+}
+
+impl Entry {
+    fn model(&self, version: Option<&str>) -> Option<&Arc<dyn Model>> {
+        match version {
+            None | Some("") => self.models.last(),
+            Some(version) => {
+                self.models.iter().find(|model| model.metadata().versions.iter().any(|known| known == version))
+            }
+        }
+    }
+
+    fn versions(&self) -> Vec<String> {
+        self.models.iter().flat_map(|model| model.metadata().versions.iter().cloned()).collect()
+    }
+
+    fn index(&self, name: &str) -> Vec<IndexItem> {
+        let item = |version: &str, state| IndexItem {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            state,
+            reason: self.reason.clone(),
+        };
+        if self.models.is_empty() {
+            let state = if self.reason.is_empty() { State::Loading } else { State::Unavailable };
+            return vec![item("", state)];
+        }
+        let state = |model: &Arc<dyn Model>| if model.is_ready() { State::Ready } else { State::Loading };
+        self.models.iter().map(|model| item(model.metadata().version().unwrap_or_default(), state(model))).collect()
+    }
+}
+
+type Entries = BTreeMap<String, Entry>;
+
+/// Models by name. Clones share them.
+#[derive(Clone, Default)]
+pub struct Repository(Arc<ArcSwap<Entries>>);
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.0.load().keys()).finish()
     }
 }
 
 impl Repository {
-    /// Adds a model under the name in its metadata.
+    /// Serves a model under the name in its metadata, beside other versions of that name.
     #[must_use]
-    pub fn with(mut self, model: Arc<dyn Model>) -> Self {
-        self.0.insert(model.metadata().name.clone(), model);
+    pub fn with(self, model: Arc<dyn Model>) -> Self {
+        let name = model.metadata().name.clone();
+        self.change(&name, |entry| entry.models.push(model.clone()));
+        self
+    }
+
+    /// Serves what a loader makes, under this name, from the first [`Repository::load`] on.
+    #[must_use]
+    pub fn with_loader(self, name: &str, loader: Arc<dyn Loader>) -> Self {
+        self.change(name, |entry| entry.loader = Some(loader.clone()));
         self
     }
 
     /// The names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.load().keys().cloned().collect()
     }
 
-    /// Every model.
-    pub fn models(&self) -> impl Iterator<Item = &Arc<dyn Model>> {
-        self.0.values()
+    /// Whether this name is one of those served here.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.load().contains_key(name)
+    }
+
+    /// Names that do not answer yet: loading for the first time, or warming up. What was unloaded on purpose is none of them.
+    #[must_use]
+    pub fn loading(&self) -> Vec<String> {
+        let entries = self.0.load();
+        let items = entries.iter().flat_map(|(name, entry)| entry.index(name));
+        items.filter(|item| item.state == State::Loading).map(|item| item.name).collect()
     }
 
     /// The model of this name, in this version if one is asked for.
     ///
     /// # Errors
-    /// There is no such model or version.
-    pub fn get(&self, name: &str, version: Option<&str>) -> Result<&Arc<dyn Model>> {
-        let model = self.0.get(name).ok_or_else(|| Error::unknown_model(name))?;
-        match version {
-            Some(version) if !model.metadata().versions.iter().any(|known| known == version) => Err(Error::new(
-                Kind::UnknownVersion,
-                format!(
-                    "Model with name {name} has no version {version}; it has {}.",
-                    model.metadata().versions.join(", ")
-                ),
-            )),
-            _ => Ok(model),
+    /// There is no such model or version, or nothing of it is loaded.
+    pub fn get(&self, name: &str, version: Option<&str>) -> Result<Arc<dyn Model>> {
+        let entries = self.0.load();
+        let entry = entries.get(name).ok_or_else(|| Error::unknown_model(name))?;
+        if entry.models.is_empty() {
+            return Err(Error::not_ready(name));
+        }
+        entry.model(version).cloned().ok_or_else(|| unknown_version(name, version, &entry.versions()))
+    }
+
+    /// What the model of this name and version says of itself, with every version that answers to the name.
+    ///
+    /// # Errors
+    /// As [`Repository::get`].
+    pub fn metadata(&self, name: &str, version: Option<&str>) -> Result<ModelMetadata> {
+        let mut metadata = self.get(name, version)?.metadata().clone();
+        if let Some(entry) = self.0.load().get(name)
+            && entry.models.len() > 1
+        {
+            metadata.versions = entry.versions();
+        }
+        Ok(metadata)
+    }
+
+    /// Every name and version, with its state.
+    #[must_use]
+    pub fn index(&self) -> Vec<IndexItem> {
+        self.0.load().iter().flat_map(|(name, entry)| entry.index(name)).collect()
+    }
+
+    /// Loads a name anew beside what it has, and switches when the new one can answer. Requests under way end on the old one.
+    ///
+    /// # Errors
+    /// The name is unknown, was not made to be loaded, or what lies there is unusable: then the old one serves on.
+    pub async fn load(&self, name: &str) -> Result<()> {
+        let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
+        let Some(loader) = entry.loader else {
+            let text = format!("Model with name {name} was there from the start and can't be loaded anew.");
+            return Err(Error::new(Kind::LoadFailed, text));
+        };
+        let _turn = entry.turn.lock().await;
+        match loader.load().await {
+            Ok(model) => {
+                tracing::info!(
+                    model = name,
+                    version = model.metadata().version(),
+                    digest = model.metadata().digest(),
+                    "loaded"
+                );
+                self.change(name, |entry| {
+                    entry.models = vec![model.clone()];
+                    entry.reason.clear();
+                });
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(model = name, %error, "could not be loaded");
+                self.change(name, |entry| entry.reason = format!("the last load failed: {}", error.message()));
+                Err(error.at(format_args!("Model with name {name} could not be loaded")))
+            }
         }
     }
+
+    /// Stops serving a name. Requests under way end; [`Repository::load`] brings it back.
+    ///
+    /// # Errors
+    /// The name is unknown.
+    pub async fn unload(&self, name: &str) -> Result<()> {
+        let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
+        let _turn = entry.turn.lock().await;
+        self.change(name, |entry| {
+            entry.models.clear();
+            entry.reason = "unloaded".to_owned();
+        });
+        tracing::info!(model = name, "unloaded");
+        Ok(())
+    }
+
+    /// The loader of each name that has one.
+    fn loaders(&self) -> Vec<(String, Arc<dyn Loader>)> {
+        let entries = self.0.load();
+        entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.loader.clone()?))).collect()
+    }
+
+    fn change(&self, name: &str, change: impl Fn(&mut Entry)) {
+        self.0.rcu(|entries| {
+            let mut entries = Entries::clone(entries);
+            change(entries.entry(name.to_owned()).or_default());
+            entries
+        });
+    }
 }
+
+fn unknown_version(name: &str, version: Option<&str>, known: &[String]) -> Error {
+    let version = version.unwrap_or_default();
+    let text = format!("Model with name {name} has no version {version}; it has {}.", known.join(", "));
+    Error::new(Kind::UnknownVersion, text)
+}
+
+#[cfg(test)]
+mod tests;

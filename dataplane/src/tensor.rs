@@ -1,6 +1,13 @@
 //! Tensors: datatype, shape, data. The only place that checks that a shape fits its data.
 
-use crate::error::{Error, Result};
+use half::{bf16, f16};
+
+use crate::{
+    error::{Error, Result},
+    parameters::Parameters,
+};
+
+mod raw;
 
 /// Declares the numeric datatypes once: variant, protocol name, element type, bytes.
 macro_rules! datatypes {
@@ -14,6 +21,9 @@ macro_rules! datatypes {
         }
 
         impl Datatype {
+            /// Every datatype.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)* Self::Bytes];
+
             /// The protocol's name for it.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -48,6 +58,12 @@ macro_rules! datatypes {
                 match self { $(Self::$variant(data) => data.len(),)* Self::Bytes(data) => data.len() }
             }
 
+            /// Bytes of one element; nothing for BYTES, whose elements have a length each.
+            #[must_use]
+            pub const fn width(datatype: Datatype) -> Option<usize> {
+                match datatype { $(Datatype::$variant => Some(size_of::<$element>()),)* Datatype::Bytes => None }
+            }
+
             /// `count` zeros, or empty strings.
             #[must_use]
             pub fn zeros(datatype: Datatype, count: usize) -> Self {
@@ -74,8 +90,18 @@ datatypes! {
     Int16 "INT16" i16;
     Int32 "INT32" i32;
     Int64 "INT64" i64;
+    Fp16 "FP16" f16;
+    Bf16 "BF16" bf16;
     Fp32 "FP32" f32;
     Fp64 "FP64" f64;
+}
+
+impl Datatype {
+    /// Whether elements have a form in V2 JSON. Half-precision floats have none: the protocol sends them as raw bytes only.
+    #[must_use]
+    pub const fn is_json(self) -> bool {
+        !matches!(self, Self::Fp16 | Self::Bf16)
+    }
 }
 
 impl Data {
@@ -154,6 +180,7 @@ pub struct Tensor {
     name: String,
     shape: Vec<usize>,
     data: Data,
+    parameters: Parameters,
 }
 
 impl Tensor {
@@ -164,7 +191,7 @@ impl Tensor {
     pub fn new(name: impl Into<String>, shape: Vec<usize>, data: impl Into<Data>) -> Result<Self> {
         let (name, data) = (name.into(), data.into());
         match element_count(&shape) {
-            Some(count) if count == data.len() => Ok(Self { name, shape, data }),
+            Some(count) if count == data.len() => Ok(Self { name, shape, data, parameters: Parameters::default() }),
             count => Err(Error::invalid(format!(
                 "input `{name}`: shape {shape:?} asks for {} elements, got {}",
                 count.map_or_else(|| "too many".to_owned(), |count| count.to_string()),
@@ -176,13 +203,13 @@ impl Tensor {
     /// A tensor of one dimension, `[N]`.
     pub fn vector(name: impl Into<String>, data: impl Into<Data>) -> Self {
         let data = data.into();
-        Self { name: name.into(), shape: vec![data.len()], data }
+        Self { name: name.into(), shape: vec![data.len()], data, parameters: Parameters::default() }
     }
 
     /// A tensor of one column, `[N, 1]`.
     pub fn column(name: impl Into<String>, data: impl Into<Data>) -> Self {
         let data = data.into();
-        Self { name: name.into(), shape: vec![data.len(), 1], data }
+        Self { name: name.into(), shape: vec![data.len(), 1], data, parameters: Parameters::default() }
     }
 
     /// Its name.
@@ -207,6 +234,19 @@ impl Tensor {
     #[must_use]
     pub fn datatype(&self) -> Datatype {
         self.data.datatype()
+    }
+
+    /// What its sender or its model says beside it.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The same tensor with these parameters.
+    #[must_use]
+    pub fn with_parameters(mut self, parameters: Parameters) -> Self {
+        self.parameters = parameters;
+        self
     }
 
     /// Takes the elements out.

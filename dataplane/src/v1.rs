@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
+    model::ModelMetadata,
 };
 
 mod rows;
@@ -17,11 +18,11 @@ pub use rows::RowsCodec;
 
 /// Translates V1 instances for one model.
 pub trait V1Codec: Send + Sync + 'static {
-    /// The requests that these instances mean: one for all, or one for each.
+    /// The requests that these instances mean to `model`: one for all, or one for each.
     ///
     /// # Errors
     /// An instance that is not what the model takes; the text names it by its position.
-    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>>;
+    fn decode(&self, instances: &[&RawValue], model: &ModelMetadata) -> Result<Vec<InferRequest>>;
 
     /// Writes one prediction for each instance, in order, from the answers to the requests that [`V1Codec::decode`] made.
     ///

@@ -9,8 +9,7 @@ mod ranker;
 use std::{process::ExitCode, sync::Arc};
 
 use dataplane::{
-    Handler, config, metrics::Metrics, onnx::Runtime, readiness::Readiness, repository::Repository, serve, telemetry,
-    worker::Owned,
+    Handler, config, handler::ServerInfo, onnx::Runtime, repository::Repository, serve, telemetry, worker::Owned,
 };
 
 use crate::{args::Args, onnx::ModelFile, ranker::Ranker};
@@ -39,12 +38,8 @@ fn handler(args: &Args) -> Result<Handler, String> {
     let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
     let model = Owned::start(metadata, v1, rankers, args.server.queue as usize);
     let model = model.map_err(|error| format!("--workers: {error}"))?;
-    Ok(Handler {
-        repository: Repository::default().with(Arc::new(model)),
-        readiness: Readiness::default(),
-        metrics: Metrics::new().map_err(|error| error.to_string())?,
-        limits: args.server.limits(),
-    })
+    let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
+    Handler::new(server, Repository::default().with(Arc::new(model)), &args.server)
 }
 
 #[tokio::main]

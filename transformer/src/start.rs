@@ -10,8 +10,8 @@ use catalog::{
     store,
 };
 use dataplane::{
-    Datatype, Handler, ModelMetadata, TensorMetadata, client::Predictor, metrics::Metrics, onnx::Runtime,
-    readiness::Readiness, repository::Repository, v1::RowsCodec, worker::Pool,
+    Datatype, Handler, ModelMetadata, TensorMetadata, client::Predictor, handler::ServerInfo, metrics::Metrics,
+    onnx::Runtime, readiness::Readiness, repository::Repository, v1::RowsCodec, worker::Pool,
 };
 
 use crate::{
@@ -58,7 +58,9 @@ pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output 
         metrics: metrics.clone(),
     };
     let repository = Repository::default().with(Arc::new(recommender));
-    Ok((Handler { repository, readiness, metrics, limits: args.server.limits() }, watch))
+    let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
+    let handler = Handler { readiness, metrics, ..Handler::new(server, repository, &args.server)? };
+    Ok((handler, watch))
 }
 
 fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {

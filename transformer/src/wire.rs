@@ -138,7 +138,7 @@ pub(crate) fn at_row(error: Error, row: usize) -> Error {
 pub(crate) struct Instances;
 
 impl V1Codec for Instances {
-    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>> {
+    fn decode(&self, instances: &[&RawValue], _model: &ModelMetadata) -> Result<Vec<InferRequest>> {
         let options = instances.iter().map(|instance| instance.get()).collect::<dataplane::BytesData>();
         Ok(vec![InferRequest::of(vec![Tensor::vector(OPTIONS, options)])])
     }

@@ -15,7 +15,7 @@ use crate::{
     infer::{InferRequest, InferResponse},
     metrics::Metrics,
     model::ModelMetadata,
-    rest::{REQUEST_ID, TRACEPARENT},
+    observe::{REQUEST_ID, TRACEPARENT},
     v1::RowsCodec,
 };
 

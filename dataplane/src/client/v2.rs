@@ -5,8 +5,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::{Error, Result},
-    infer::{InferRequest, InferResponse, Parameters},
+    infer::{InferRequest, InferResponse},
     json::TensorJson,
+    parameters::Parameters,
     rest::read_tensor,
 };
 
@@ -29,7 +30,7 @@ pub(super) fn write_request(request: &InferRequest) -> Result<Vec<u8>> {
         id: request.id.as_deref(),
         parameters: &request.parameters,
         inputs: request.inputs.iter().map(TensorJson).collect(),
-        outputs: request.outputs.iter().map(|name| Output { name }).collect(),
+        outputs: request.outputs.iter().map(|output| Output { name: &output.name }).collect(),
     };
     serde_json::to_vec(&body).map_err(Error::internal)
 }

@@ -1,5 +1,6 @@
 //! Elements of tensors, read straight from the text.
 
+use half::{bf16, f16};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -93,6 +94,18 @@ impl Element for f64 {
     }
 }
 
+impl Element for f16 {
+    fn read(token: &str) -> Option<Self> {
+        f64::read(token).map(Self::from_f64).filter(|number| number.is_finite())
+    }
+}
+
+impl Element for bf16 {
+    fn read(token: &str) -> Option<Self> {
+        f64::read(token).map(Self::from_f64).filter(|number| number.is_finite())
+    }
+}
+
 /// Appends an element, if it is one of this datatype.
 pub(crate) fn push(data: &mut Data, token: &str) -> bool {
     macro_rules! push {
@@ -107,7 +120,7 @@ pub(crate) fn push(data: &mut Data, token: &str) -> bool {
             }
         };
     }
-    push!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp32 Fp64)
+    push!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64)
 }
 
 /// As much of a token as an error text needs.

@@ -12,7 +12,7 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -25,15 +25,14 @@ use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, deadline_exceeded},
     json::plain,
+    observe,
     worker::panic_text,
 };
 
 mod health;
-mod observe;
 mod v1;
 mod v2;
 
-pub(crate) use observe::{REQUEST_ID, TRACEPARENT};
 pub(crate) use v2::read_tensor;
 
 /// Every route over one handler.
@@ -72,7 +71,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 impl IntoResponse for Error {
-    /// The envelope. What only the log may show goes with it as an extension, for [`observe`].
+    /// The envelope. What only the log may show goes with it as an extension, for [`crate::observe`].
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Envelope<'a> {
@@ -154,9 +153,4 @@ type Path<T> = std::result::Result<axum::extract::Path<T>, axum::extract::reject
 fn path<T>(path: Path<T>) -> Result<T> {
     path.map(|axum::extract::Path(pieces)| pieces)
         .map_err(|error| Error::new(Kind::UnknownRoute, "no such path").with_detail(error))
-}
-
-/// The status of an answer, for the middleware and for tests.
-fn is_failure(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
 }

@@ -6,12 +6,13 @@ use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Res
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{json, value::RawValue};
 
-use super::{Path, json, json_bytes, observe::Inference, path, read_body};
+use super::{Path, json, json_bytes, path, read_body};
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::Handler,
     json::{List, Members, Raw, read_raw, read_slice},
+    observe::Inference,
     v1::Predictions,
 };
 
@@ -19,7 +20,7 @@ use crate::{
 const FAN_OUT: usize = 16;
 
 pub(super) async fn list(State(handler): State<Arc<Handler>>) -> Response {
-    json(&json!({"models": handler.repository.names().collect::<Vec<_>>()}))
+    json(&json!({"models": handler.repository.names()}))
 }
 
 pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<String>) -> Result<Response> {
@@ -66,7 +67,7 @@ async fn predict(
     let model = handler.ready_model(name, None)?;
     let body = read_body(handler, headers, body, context).await?;
     let instances = read_instances(&body, handler.limits.instances)?;
-    let requests = model.v1().decode(&instances)?;
+    let requests = model.v1().decode(&instances, model.metadata())?;
     let answers = requests.into_iter().map(|request| handler.infer(model.as_ref(), request, context));
     let responses: Vec<_> = stream::iter(answers).buffered(FAN_OUT).try_collect().await?;
     let mut predictions = Predictions::default();

@@ -6,15 +6,17 @@ use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Res
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{json, value::RawValue};
 
-use super::{Path, json, observe::Inference, path, read_body};
+use super::{Path, json, path, read_body};
 use crate::{
     context::Context,
     error::{Error, Result},
-    handler::Handler,
-    infer::{InferRequest, InferResponse, Parameters},
+    handler::{Handler, ServerInfo},
+    infer::{InferRequest, InferResponse, RequestedOutput},
     json::{
         List, MAX_TENSORS, Members, MembersAndList, Stopped, TensorJson, plain, read_data, read_raw, read_slice, shown,
     },
+    observe::Inference,
+    parameters::Parameters,
     tensor::{Datatype, MAX_RANK, Tensor},
 };
 
@@ -25,17 +27,18 @@ pub(super) struct Target {
     version: Option<String>,
 }
 
-pub(super) async fn server() -> Response {
-    json(&json!({"name": "hemline", "version": env!("CARGO_PKG_VERSION"), "extensions": []}))
+pub(super) async fn server(State(handler): State<Arc<Handler>>) -> Response {
+    let ServerInfo { name, version } = handler.server;
+    json(&json!({"name": name, "version": version, "extensions": ServerInfo::EXTENSIONS}))
 }
 
 pub(super) async fn list(State(handler): State<Arc<Handler>>) -> Response {
-    json(&json!({"models": handler.repository.names().collect::<Vec<_>>()}))
+    json(&json!({"models": handler.repository.names()}))
 }
 
 pub(super) async fn metadata(State(handler): State<Arc<Handler>>, target: Path<Target>) -> Result<Response> {
     let target = path(target)?;
-    Ok(json(handler.repository.get(&target.model, target.version.as_deref())?.metadata()))
+    Ok(json(&handler.repository.metadata(&target.model, target.version.as_deref())?))
 }
 
 pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<Target>) -> Result<Response> {
@@ -66,7 +69,8 @@ async fn answer(
 ) -> Result<Response> {
     let model = handler.ready_model(&target.model, target.version.as_deref())?;
     let body = read_body(handler, headers, body, context).await?;
-    let request = read_request(&body)?;
+    let mut request = read_request(&body)?;
+    request.model_version.clone_from(&target.version);
     let response = handler.infer(model.as_ref(), request, context).await?;
     Ok(json(&ResponseJson(&response)))
 }
@@ -88,7 +92,8 @@ pub(crate) fn read_request(body: &[u8]) -> Result<InferRequest> {
     let tensors = inputs.into_iter().enumerate();
     Ok(InferRequest {
         id: optional(id, "id", "a string")?,
-        parameters: optional::<Parameters>(parameters, "parameters", "an object")?.unwrap_or_default(),
+        model_version: None,
+        parameters: read_parameters(parameters, "parameters")?,
         inputs: tensors
             .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor))
             .collect::<Result<_>>()?,
@@ -112,20 +117,32 @@ fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
     Error::invalid(format!("field `{place}`: expected {expected} ({})", plain(error)))
 }
 
-fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<String>> {
+fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
     let Some(outputs) = outputs else { return Ok(Vec::new()) };
-    let (outputs, count) = read_raw(outputs, List { item: Members(["name"]), most: MAX_TENSORS }).map_err(|error| {
+    let item = Members(["name", "parameters"]);
+    let (outputs, count) = read_raw(outputs, List { item, most: MAX_TENSORS }).map_err(|error| {
         Error::invalid(format!("field `outputs`: expected a list of objects with a `name` ({})", plain(&error)))
     })?;
     if count > MAX_TENSORS {
         return Err(Error::invalid(format!("field `outputs`: expected at most {MAX_TENSORS}, got {count}")));
     }
-    let names = outputs.into_iter().enumerate();
-    names.map(|(number, [name])| required(name, &format!("outputs[{number}].name"), "a string")).collect()
+    let outputs = outputs.into_iter().enumerate();
+    outputs
+        .map(|(number, [name, parameters])| {
+            Ok(RequestedOutput {
+                name: required(name, &format!("outputs[{number}].name"), "a string")?,
+                parameters: read_parameters(parameters, &format!("outputs[{number}].parameters"))?,
+            })
+        })
+        .collect()
+}
+
+fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Parameters> {
+    Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
 }
 
 /// What a tensor's object holds.
-const TENSOR: Members<'_, 4> = Members(["name", "shape", "datatype", "data"]);
+const TENSOR: Members<'_, 5> = Members(["name", "shape", "datatype", "data", "parameters"]);
 
 /// Reads one tensor; `place` is where it stands in the body.
 pub(crate) fn read_tensor(place: &str, tensor: &RawValue) -> Result<Tensor> {
@@ -133,7 +150,7 @@ pub(crate) fn read_tensor(place: &str, tensor: &RawValue) -> Result<Tensor> {
     read_members(place, members)
 }
 
-fn read_members(place: &str, [name, shape, datatype, data]: [Option<&RawValue>; 4]) -> Result<Tensor> {
+fn read_members(place: &str, [name, shape, datatype, data, parameters]: [Option<&RawValue>; 5]) -> Result<Tensor> {
     let name: String = required(name, &format!("{place}.name"), "a string")?;
     let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
     let shape: Vec<usize> = required(shape, &at("shape"), "a list of whole numbers from 0")?;
@@ -145,9 +162,14 @@ fn read_members(place: &str, [name, shape, datatype, data]: [Option<&RawValue>; 
     let datatype = Datatype::from_name(&datatype).ok_or_else(|| {
         Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype)))
     })?;
+    let parameters = read_parameters(parameters, &at("parameters"))?;
+    if !datatype.is_json() {
+        let (field, name) = (at("datatype"), datatype.name());
+        return Err(Error::invalid(format!("field `{field}`: {name} has no form in JSON; send it as binary data")));
+    }
     let data = data.ok_or_else(|| missing(&at("data"), "a list of elements"))?;
     let data = read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{}`", at("data"))))?;
-    Tensor::new(name, shape, data)
+    Ok(Tensor::new(name, shape, data)?.with_parameters(parameters))
 }
 
 fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<Option<T>> {

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
     json::{Cursor, DataJson, ElementJson, Members, plain, push, read_raw, shown},
-    model::TensorMetadata,
+    model::{ModelMetadata, TensorMetadata},
     tensor::{BytesData, Data, Datatype, Tensor},
 };
 
@@ -212,7 +212,7 @@ impl Serialize for Row<'_> {
 }
 
 impl V1Codec for RowsCodec {
-    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>> {
+    fn decode(&self, instances: &[&RawValue], _model: &ModelMetadata) -> Result<Vec<InferRequest>> {
         let numbered = instances.iter().enumerate();
         numbered
             .map(|(row, instance)| self.read_instance(instance).map_err(|error| error.at(format!("instances[{row}]"))))

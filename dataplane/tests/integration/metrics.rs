@@ -9,15 +9,15 @@ use crate::serving::{Server, server};
 
 const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 
-/// Requests counted, by status.
+/// Requests counted, by outcome.
 async fn counted(server: &Server) -> HashMap<String, u64> {
     let mut counts = HashMap::new();
     for line in server.get("/metrics").await.text().lines() {
         if let Some((labels, count)) =
             line.strip_prefix("inference_requests_total{").and_then(|rest| rest.split_once("} "))
         {
-            let status = labels.split("status=\"").nth(1).unwrap().trim_end_matches('"');
-            *counts.entry(status.to_owned()).or_default() += count.parse::<u64>().unwrap();
+            let code = labels.split("code=\"").nth(1).unwrap().split('"').next().unwrap();
+            *counts.entry(code.to_owned()).or_default() += count.parse::<u64>().unwrap();
         }
     }
     counts
@@ -37,8 +37,9 @@ async fn every_inference_is_counted_once_as_a_success_or_a_failure() {
     for path in ["/", "/v2", "/v2/health/ready", "/nowhere", "/metrics"] {
         server.get(path).await;
     }
-    let expected = [("200", 3), ("400", 2 + 3 + 2 + 1 + 1), ("404", 2 + 2), ("500", 1 + 1)];
-    let expected = expected.map(|(status, count)| (status.to_owned(), count));
+    let expected =
+        [("ok", 3), ("malformed_body", 2), ("invalid_argument", 3 + 2 + 1 + 1), ("unknown_model", 4), ("internal", 2)];
+    let expected = expected.map(|(code, count)| (code.to_owned(), count));
     assert_eq!(counted(&server).await, HashMap::from(expected));
     let text = server.get("/metrics").await.text();
     let counts = text.lines().filter_map(|line| {
@@ -73,7 +74,7 @@ async fn nothing_is_in_flight_when_all_is_answered_refused_or_abandoned() {
 async fn a_caller_who_leaves_is_counted_too() {
     let server = server();
     assert!(timeout(Duration::from_millis(1), server.post("/v1/models/slow:predict", GOOD)).await.is_err());
-    assert_eq!(counted(&server).await, HashMap::from([("499".to_owned(), 1)]));
+    assert_eq!(counted(&server).await, HashMap::from([("abandoned".to_owned(), 1)]));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode},
 };
 use dataplane::{
-    BytesData, Context, InferRequest, Tensor,
+    BytesData, Context, InferRequest, RequestedOutput, Tensor,
     client::{Predictor, Protocol},
     context::Trace,
     metrics::Metrics,
@@ -113,8 +113,8 @@ async fn v2_sends_the_id_parameters_and_outputs_that_a_request_has() {
     let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
     let mut request = request();
     request.id = Some("seven".to_owned());
-    request.outputs = vec!["sum".to_owned()];
-    request.parameters.insert("fast".to_owned(), json!(true));
+    request.outputs = vec![RequestedOutput::named("sum")];
+    request.parameters.insert("fast".to_owned(), true.into());
     predictor(&mock.address, Protocol::V2).infer(&request, &context()).await.unwrap();
     golden::check("client/v2_infer_full.http", &mock.shown());
 }

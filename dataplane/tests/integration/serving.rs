@@ -14,6 +14,7 @@ use axum::{
 use dataplane::{
     Context, Datatype, Error, Handler, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
     TensorMetadata,
+    handler::ServerInfo,
     limits::Limits,
     metrics::Metrics,
     readiness::Readiness,
@@ -139,7 +140,14 @@ pub(crate) fn server_with(limits: Limits) -> Server {
 }
 
 pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
-    let handler = Handler { repository, readiness: Readiness::default(), metrics: Metrics::new().unwrap(), limits };
+    let handler = Handler {
+        server: ServerInfo { name: "toys", version: "1" },
+        repository,
+        readiness: Readiness::default(),
+        metrics: Metrics::new().unwrap(),
+        limits,
+        control: true,
+    };
     let router = rest::router(Arc::new(handler.clone()));
     Server { handler, router }
 }

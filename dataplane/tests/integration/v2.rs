@@ -217,7 +217,11 @@ async fn wrong_outputs_ids_and_parameters_are_named() {
             "field `outputs`: expected a list of objects with a `name` (item 0: invalid type: string \"id\", expected an object)",
         ),
         ("id", json!(7), "field `id`: expected a string (invalid type: integer `7`, expected a string)"),
-        ("parameters", json!([]), "field `parameters`: expected an object (invalid type: sequence, expected a map)"),
+        (
+            "parameters",
+            json!([]),
+            "field `parameters`: expected an object of strings, numbers and bools (invalid type: sequence, expected a map)",
+        ),
     ] {
         let mut request = request();
         request[key] = value;

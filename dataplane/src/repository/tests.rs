@@ -1,0 +1,112 @@
+//! Versions, swaps and refusals.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use async_trait::async_trait;
+
+use super::{Loader, Repository, State};
+use crate::{
+    Context, InferRequest, InferResponse, Kind, Model, ModelMetadata,
+    error::{Error, Result},
+    v1::{RowsCodec, V1Codec},
+};
+
+struct Named(ModelMetadata);
+
+impl Named {
+    fn new(name: &str, version: u32) -> Arc<Self> {
+        let metadata =
+            ModelMetadata { name: name.to_owned(), versions: vec![version.to_string()], ..ModelMetadata::default() };
+        Arc::new(Self(metadata))
+    }
+}
+
+#[async_trait]
+impl Model for Named {
+    fn metadata(&self) -> &ModelMetadata {
+        &self.0
+    }
+    async fn infer(&self, _request: InferRequest, _context: &Context) -> Result<InferResponse> {
+        Ok(InferResponse::default())
+    }
+    fn v1(&self) -> &dyn V1Codec {
+        const NONE: &RowsCodec = &RowsCodec {
+            rows: String::new(),
+            ids: String::new(),
+            id_input: String::new(),
+            id_output: String::new(),
+            scores: String::new(),
+            score_output: String::new(),
+            columns: Vec::new(),
+        };
+        NONE
+    }
+}
+
+/// Loads version 1, then 2, …; the third is bad.
+#[derive(Default)]
+struct Counting(AtomicU32);
+
+#[async_trait]
+impl Loader for Counting {
+    async fn load(&self) -> Result<Arc<dyn Model>> {
+        match self.0.fetch_add(1, Ordering::Relaxed) + 1 {
+            3 => Err(Error::new(Kind::LoadFailed, "no such file").with_detail("/secret")),
+            version => Ok(Named::new("m", version)),
+        }
+    }
+}
+
+fn version(repository: &Repository) -> Option<String> {
+    repository.get("m", None).ok()?.metadata().version().map(ToOwned::to_owned)
+}
+
+#[test]
+fn without_a_version_the_newest_answers() {
+    let repository = Repository::default().with(Named::new("m", 1)).with(Named::new("m", 2));
+    assert_eq!(version(&repository).as_deref(), Some("2"));
+    assert_eq!(repository.get("m", Some("1")).unwrap().metadata().version(), Some("1"));
+    assert_eq!(repository.metadata("m", Some("1")).unwrap().versions, ["1", "2"]);
+    let error = repository.get("m", Some("9")).map(drop).unwrap_err();
+    assert_eq!(error.message(), "Model with name m has no version 9; it has 1, 2.");
+}
+
+#[tokio::test]
+async fn a_load_switches_and_a_bad_one_leaves_the_old_one_there() {
+    let repository = Repository::default().with_loader("m", Arc::new(Counting::default()));
+    assert_eq!(repository.get("m", None).map(drop).unwrap_err().kind(), Kind::NotReady);
+    assert_eq!(repository.loading(), ["m"]);
+    repository.load("m").await.unwrap();
+    let held = repository.get("m", None).unwrap();
+    repository.load("m").await.unwrap();
+    assert_eq!(version(&repository).as_deref(), Some("2"));
+    assert_eq!(held.metadata().version(), Some("1"), "whoever holds the old one keeps it");
+    let refused = repository.load("m").await.unwrap_err();
+    assert_eq!((refused.kind(), version(&repository).as_deref()), (Kind::LoadFailed, Some("2")));
+    let item = &repository.index()[0];
+    assert_eq!((item.state, item.reason.as_str()), (State::Ready, "the last load failed: no such file"));
+    repository.load("m").await.unwrap();
+    assert_eq!(repository.index()[0].reason, "");
+}
+
+#[tokio::test]
+async fn what_is_unloaded_stays_known_and_can_be_loaded_again() {
+    let repository = Repository::default().with_loader("m", Arc::new(Counting::default()));
+    repository.load("m").await.unwrap();
+    repository.unload("m").await.unwrap();
+    assert_eq!(repository.get("m", None).map(drop).unwrap_err().kind(), Kind::NotReady);
+    assert_eq!((repository.index()[0].state, repository.loading().len()), (State::Unavailable, 0));
+    repository.load("m").await.unwrap();
+    assert_eq!(version(&repository).as_deref(), Some("2"));
+    assert_eq!(repository.unload("x").await.unwrap_err().kind(), Kind::UnknownModel);
+}
+
+#[tokio::test]
+async fn a_model_without_a_loader_is_not_loaded_anew() {
+    let repository = Repository::default().with(Named::new("m", 1));
+    assert_eq!(repository.load("m").await.unwrap_err().kind(), Kind::LoadFailed);
+    assert_eq!(version(&repository).as_deref(), Some("1"));
+}

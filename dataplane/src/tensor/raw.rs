@@ -1,0 +1,160 @@
+//! Elements as raw bytes: little-endian and row-major, as the binary tensor extension and gRPC's raw contents send them.
+//!
+//! BYTES are a length (`u32`, little-endian) and so many bytes, element after element.
+
+use half::{bf16, f16};
+
+use super::{BytesData, Data, Datatype};
+
+/// Bytes before each element of BYTES that say how long it is.
+const PREFIX: usize = 4;
+
+impl Data {
+    /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree.
+    ///
+    /// # Errors
+    /// `raw` is shorter or longer than `count` elements, or holds what is no element; the text says what was expected.
+    pub fn from_raw(datatype: Datatype, count: usize, raw: &[u8]) -> Result<Self, String> {
+        macro_rules! read {
+            ($($variant:ident $element:ty;)*) => {
+                match datatype {
+                    $(Datatype::$variant => {
+                        let (elements, _) = raw.as_chunks();
+                        Self::$variant(elements.iter().map(|bytes| <$element>::from_le_bytes(*bytes)).collect())
+                    })*
+                    Datatype::Bool => Self::Bool(read_bools(raw)?),
+                    Datatype::Bytes => Self::Bytes(read_strings(count, raw)?),
+                }
+            };
+        }
+        if let Some(width) = Self::width(datatype)
+            && count.checked_mul(width) != Some(raw.len())
+        {
+            let (name, got) = (datatype.name(), raw.len());
+            return Err(match count.checked_mul(width) {
+                Some(expected) => format!("expected {expected} bytes for {count} elements of {name}, got {got}"),
+                None => "the shape is too large".to_owned(),
+            });
+        }
+        Ok(read! {
+            Uint8 u8; Uint16 u16; Uint32 u32; Uint64 u64;
+            Int8 i8; Int16 i16; Int32 i32; Int64 i64;
+            Fp16 f16; Bf16 bf16; Fp32 f32; Fp64 f64;
+        })
+    }
+
+    /// How many bytes [`Data::write_raw`] appends.
+    #[must_use]
+    pub fn raw_len(&self) -> usize {
+        match self {
+            Self::Bytes(data) => data.bytes.len() + PREFIX * data.len(),
+            data => data.len() * Self::width(data.datatype()).unwrap_or_default(),
+        }
+    }
+
+    /// Appends the elements' raw bytes.
+    ///
+    /// # Errors
+    /// An element of BYTES is longer than its length can say (4 GiB).
+    pub fn write_raw(&self, raw: &mut Vec<u8>) -> Result<(), String> {
+        macro_rules! write {
+            ($($variant:ident)*) => {
+                match self {
+                    $(Self::$variant(data) => {
+                        let begin = raw.len();
+                        raw.resize(begin + self.raw_len(), 0);
+                        let (places, _) = raw[begin..].as_chunks_mut();
+                        places.iter_mut().zip(data).for_each(|(place, element)| *place = element.to_le_bytes());
+                    })*
+                    Self::Bool(data) => raw.extend(data.iter().map(|&element| u8::from(element))),
+                    Self::Bytes(data) => {
+                        raw.reserve(self.raw_len());
+                        for element in data.iter() {
+                            let length = u32::try_from(element.len()).map_err(|_| "an element is over 4 GiB")?;
+                            raw.extend_from_slice(&length.to_le_bytes());
+                            raw.extend_from_slice(element);
+                        }
+                    }
+                }
+            };
+        }
+        write!(Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64);
+        Ok(())
+    }
+}
+
+fn read_bools(raw: &[u8]) -> Result<Vec<bool>, String> {
+    if let Some(row) = raw.iter().position(|&byte| byte > 1) {
+        return Err(format!("element {row}: expected 0 or 1, got {}", raw[row]));
+    }
+    Ok(raw.iter().map(|&byte| byte == 1).collect())
+}
+
+fn read_strings(count: usize, raw: &[u8]) -> Result<BytesData, String> {
+    // Each element takes at least its prefix: a shape alone must not make room for more than was sent.
+    if count.checked_mul(PREFIX).is_none_or(|least| least > raw.len()) {
+        return Err(format!(
+            "expected {count} elements of BYTES, {PREFIX} bytes of length before each, got {} bytes",
+            raw.len()
+        ));
+    }
+    let mut data = BytesData { bytes: Vec::with_capacity(raw.len() - count * PREFIX), ends: Vec::with_capacity(count) };
+    let mut rest = raw;
+    for row in 0..count {
+        let short = || format!("element {row} of {count} is cut short after {} bytes", raw.len());
+        let (prefix, after) = rest.split_first_chunk::<PREFIX>().ok_or_else(short)?;
+        let length = usize::try_from(u32::from_le_bytes(*prefix)).map_err(|_| short())?;
+        let (element, after) = after.split_at_checked(length).ok_or_else(short)?;
+        data.push(element);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(data) } else { Err(format!("{} bytes are left after {count} elements", rest.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use crate::tensor::{BytesData, Data, Datatype};
+
+    fn there_and_back(data: &Data) {
+        let mut raw = vec![7];
+        data.write_raw(&mut raw).unwrap();
+        assert_eq!(raw.len(), 1 + data.raw_len());
+        assert_eq!(Data::from_raw(data.datatype(), data.len(), &raw[1..]).unwrap(), *data);
+    }
+
+    #[test]
+    fn every_datatype_comes_back_as_it_went() {
+        for &datatype in Datatype::ALL {
+            there_and_back(&Data::zeros(datatype, 3));
+            there_and_back(&Data::zeros(datatype, 0));
+        }
+        there_and_back(&Data::Bool(vec![true, false]));
+        there_and_back(&Data::Int16(vec![i16::MIN, -2, i16::MAX]));
+        there_and_back(&Data::Uint64(vec![u64::MAX]));
+        there_and_back(&Data::Fp16(vec![f16::from_f32(1.5), f16::INFINITY]));
+        there_and_back(&Data::Bf16(vec![bf16::from_f32(-2.0)]));
+        there_and_back(&Data::Fp64(vec![f64::MIN_POSITIVE]));
+        there_and_back(&Data::Bytes(["", "é", "abc"].into_iter().collect::<BytesData>()));
+    }
+
+    #[test]
+    fn bytes_are_little_endian_with_a_length_before_each_string() {
+        let mut raw = Vec::new();
+        Data::Int32(vec![1, -1]).write_raw(&mut raw).unwrap();
+        Data::Bytes(["hi"].into_iter().collect::<BytesData>()).write_raw(&mut raw).unwrap();
+        assert_eq!(raw, [1, 0, 0, 0, 255, 255, 255, 255, 2, 0, 0, 0, b'h', b'i']);
+    }
+
+    #[test]
+    fn what_does_not_fill_the_shape_is_refused_before_anything_is_allocated() {
+        let refusal = |datatype, count, raw: &[u8]| Data::from_raw(datatype, count, raw).unwrap_err();
+        assert_eq!(refusal(Datatype::Fp32, 2, &[0; 7]), "expected 8 bytes for 2 elements of FP32, got 7");
+        assert_eq!(refusal(Datatype::Fp32, usize::MAX, &[]), "the shape is too large");
+        assert_eq!(refusal(Datatype::Bool, 2, &[1, 2]), "element 1: expected 0 or 1, got 2");
+        assert!(refusal(Datatype::Bytes, usize::MAX, &[0; 4]).contains("got 4 bytes"));
+        assert_eq!(refusal(Datatype::Bytes, 1, &[3, 0, 0, 0, b'a']), "element 0 of 1 is cut short after 5 bytes");
+        assert_eq!(refusal(Datatype::Bytes, 1, &[0, 0, 0, 0, b'a']), "1 bytes are left after 1 elements");
+    }
+}
