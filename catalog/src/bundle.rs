@@ -141,6 +141,7 @@ pub struct FileInfo {
 pub struct Bundle {
     dir: PathBuf,
     manifest: Manifest,
+    digest: String,
 }
 
 impl Bundle {
@@ -151,7 +152,13 @@ impl Bundle {
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let text = fs::read(dir.join(MANIFEST)).map_err(|source| io_error(dir, MANIFEST, source))?;
         let manifest = parse(&text).map_err(|reason| invalid(dir, MANIFEST, reason))?;
-        Ok(Self { dir: dir.to_owned(), manifest })
+        Ok(Self { dir: dir.to_owned(), manifest, digest: sha256(&text) })
+    }
+
+    /// The manifest's digest, which stands for every file in it.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// What the bundle says of itself.
@@ -202,6 +209,12 @@ impl Bundle {
         }
         Ok(())
     }
+}
+
+/// The digest of a content: `sha256:` and 64 hex digits.
+#[must_use]
+pub fn sha256(content: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(content)))
 }
 
 fn parse(text: &[u8]) -> Result<Manifest, String> {

@@ -57,6 +57,10 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_ENABLE_CONTROL", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
     pub enable_control: bool,
 
+    /// Time between two looks at the model's files, to load what is new there; 0 only at SIGHUP or when asked
+    #[arg(long, env = "HEMLINE_MODEL_WATCH", default_value = "10s", value_parser = duration)]
+    pub model_watch: Duration,
+
     /// On SIGTERM, time between saying "not ready" and closing the listener, so that endpoints are withdrawn first
     #[arg(long, env = "HEMLINE_DRAIN_DELAY", default_value = "3s", value_parser = duration)]
     pub drain_delay: Duration,

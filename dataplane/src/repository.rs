@@ -6,7 +6,6 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -17,19 +16,19 @@ use crate::{
 
 mod watch;
 
-pub use watch::watch;
+pub use watch::{fingerprint, watch};
 
-/// Makes a model from where it lies.
-#[async_trait]
+/// Makes a model from where it lies. Called on a thread that may block.
 pub trait Loader: Send + Sync + 'static {
     /// The model as it lies there now: checked, self-tested and warmed. Requests come to it as soon as this returns.
     ///
     /// # Errors
     /// It can't be used. The message may be read by whoever asked for it; paths belong into the detail.
-    async fn load(&self) -> Result<Arc<dyn Model>>;
+    fn load(&self) -> Result<Arc<dyn Model>>;
 
-    /// What tells one state of the place from another, cheaply. A watch loads anew when it changes; nothing is never new.
-    async fn fingerprint(&self) -> Option<String> {
+    /// What tells one state of the place from another, cheaply; [`fingerprint`] is one. A watch loads anew when it changes; nothing is
+    /// never new.
+    fn fingerprint(&self) -> Option<String> {
         None
     }
 }
@@ -204,7 +203,8 @@ impl Repository {
             return Err(Error::new(Kind::LoadFailed, text));
         };
         let _turn = entry.turn.lock().await;
-        match loader.load().await {
+        let loaded = tokio::task::spawn_blocking(move || loader.load()).await;
+        match loaded.unwrap_or_else(|panic| Err(Error::internal(panic))) {
             Ok(model) => {
                 tracing::info!(
                     model = name,
@@ -239,6 +239,12 @@ impl Repository {
         });
         tracing::info!(model = name, "unloaded");
         Ok(())
+    }
+
+    /// Whether anything here can be loaded anew, so that it is worth watching.
+    #[must_use]
+    pub fn has_loaders(&self) -> bool {
+        !self.loaders().is_empty()
     }
 
     /// The loader of each name that has one.

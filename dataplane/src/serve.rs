@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     config::{ServerArgs, refuse},
     handler::Handler,
-    rest,
+    repository, rest,
 };
 
 /// Binds the REST port.
@@ -36,6 +36,9 @@ pub async fn run(
         Err(reason) => return refuse(reason),
     };
     tokio::spawn(background);
+    if handler.repository.has_loaders() {
+        tokio::spawn(repository::watch(handler.repository.clone(), args.model_watch));
+    }
     match serve(listener, handler, args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,18 +1,18 @@
 //! predictor-gbdt: scores rows of named features with an ONNX model.
 //!
-//! Settings → telemetry → model (checked, a session a thread, self-tested) → serve → drain.
+//! Settings → telemetry → model (checked, a session a thread, self-tested) → serve → drain. [`load`] makes the model, at start and
+//! whenever a new one lies there.
 
 mod args;
+mod load;
 mod onnx;
 mod ranker;
 
 use std::{process::ExitCode, sync::Arc};
 
-use dataplane::{
-    Handler, config, handler::ServerInfo, onnx::Runtime, repository::Repository, serve, telemetry, worker::Owned,
-};
+use dataplane::{Handler, config, handler::ServerInfo, repository::Repository, serve, telemetry};
 
-use crate::{args::Args, onnx::ModelFile, ranker::Ranker};
+use crate::{args::Args, load::ModelFiles};
 
 fn main() -> ExitCode {
     let args: Args = match config::parse(std::env::args_os()) {
@@ -27,19 +27,10 @@ fn main() -> ExitCode {
 
 /// The model behind its handler, or one line on why there is none.
 fn handler(args: &Args) -> Result<Handler, String> {
-    let file = ModelFile::read(&args.model_dir)?;
-    let runtime = Runtime::load(&args.onnxruntime)?;
-    let graphs = file.sessions(&runtime, args.server.threads())?;
-    let graph = graphs.first().ok_or("--workers: expected at least 1")?;
-    let metadata = file.metadata(&args.server.model_name, graph);
-    let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
-    let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-    let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>();
-    let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
-    let model = Owned::start(metadata, v1, rankers, args.server.queue as usize);
-    let model = model.map_err(|error| format!("--workers: {error}"))?;
+    let files = ModelFiles::new(args)?;
+    let repository = Repository::default().with(files.model()?).with_loader(&args.server.model_name, Arc::new(files));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
-    Handler::new(server, Repository::default().with(Arc::new(model)), &args.server)
+    Handler::new(server, repository, &args.server)
 }
 
 #[tokio::main]

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use catalog::bundle::{Bundle, MANIFEST, RANKER, RankingInfo};
+use catalog::bundle::{Bundle, MANIFEST, RANKER, RankingInfo, sha256};
 use dataplane::{
     Datatype, ModelMetadata, TensorMetadata,
+    model::DIGEST,
     onnx::{Graph, Runtime},
 };
 
@@ -18,6 +19,7 @@ pub(crate) struct ModelFile {
     /// The file, as a refusal names it.
     place: String,
     content: Vec<u8>,
+    digest: String,
     version: String,
     /// What the bundle says of its ranker; nothing where the model is a file of its own.
     ranking: Option<RankingInfo>,
@@ -34,12 +36,13 @@ impl ModelFile {
             let content = bundle.read(RANKER).map_err(|error| error.to_string())?;
             let manifest = bundle.manifest();
             let (version, ranking) = (manifest.version.clone(), Some(manifest.ranking.clone()));
-            return Ok(Self { place: format!("bundle {}: {RANKER}", path.display()), content, version, ranking });
+            let place = format!("bundle {}: {RANKER}", path.display());
+            return Ok(Self { place, digest: sha256(&content), content, version, ranking });
         }
         let file = if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) };
         let place = format!("--model-dir: {}", file.display());
         let content = fs::read(&file).map_err(|error| format!("{place}: {error}"))?;
-        Ok(Self { place, content, version: "1".to_owned(), ranking: None })
+        Ok(Self { place, digest: sha256(&content), content, version: "1".to_owned(), ranking: None })
     }
 
     /// What is wrong with the file, in one line that names it.
@@ -83,7 +86,7 @@ impl ModelFile {
             platform: "onnx_onnxv1".to_owned(),
             inputs,
             outputs,
-            ..ModelMetadata::default()
+            properties: [(DIGEST.to_owned(), self.digest.clone())].into(),
         }
     }
 }

@@ -50,9 +50,8 @@ impl Model for Named {
 #[derive(Default)]
 struct Counting(AtomicU32);
 
-#[async_trait]
 impl Loader for Counting {
-    async fn load(&self) -> Result<Arc<dyn Model>> {
+    fn load(&self) -> Result<Arc<dyn Model>> {
         match self.0.fetch_add(1, Ordering::Relaxed) + 1 {
             3 => Err(Error::new(Kind::LoadFailed, "no such file").with_detail("/secret")),
             version => Ok(Named::new("m", version)),

@@ -1,36 +1,71 @@
 //! Loading anew when what lies there changes, or when somebody asks for it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap, fmt::Write as _, fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration,
+};
 
-use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::MissedTickBehavior,
+};
 
-use super::Repository;
+use super::{Loader, Repository};
 
-/// Looks at every loader's place for ever: each `interval` for a change (never, where that is nothing), and at each `asked` (a SIGHUP)
-/// whatever it finds. What could not be loaded is not tried again until it changes or somebody asks.
-pub async fn watch(repository: Repository, interval: Option<Duration>, mut asked: Receiver<()>) {
+/// Looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and at each SIGHUP whatever it
+/// finds. What could not be loaded is not tried again until it changes or somebody asks.
+pub async fn watch(repository: Repository, interval: Duration) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::error!(%error, "SIGHUP can't be heard: models are not watched"),
+    };
     let mut seen = HashMap::new();
     for (name, loader) in repository.loaders() {
-        seen.insert(name, loader.fingerprint().await);
+        seen.insert(name, look(loader).await);
     }
-    // Without an interval the ticks are years apart.
-    let mut ticks = tokio::time::interval(interval.unwrap_or(Duration::from_secs(60 * 60 * 24 * 365)));
+    let watched = !interval.is_zero();
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
-        let forced = tokio::select! {
-            _ = ticks.tick() => false,
-            // Where nobody can ask any more, ticks go on.
-            Ok(()) = asked.changed() => true,
+        let asked = tokio::select! {
+            _ = ticks.tick(), if watched => false,
+            _ = hangups.recv() => true,
         };
         for (name, loader) in repository.loaders() {
-            let fingerprint = loader.fingerprint().await;
+            let fingerprint = look(loader).await;
             let changed = fingerprint.is_some() && seen.get(&name) != Some(&fingerprint);
-            if changed || forced {
+            if changed || asked {
                 seen.insert(name.clone(), fingerprint);
                 // A failure is logged and told in the index; what was loaded before serves on.
                 drop(repository.load(&name).await);
             }
         }
     }
+}
+
+async fn look(loader: Arc<dyn Loader>) -> Option<String> {
+    tokio::task::spawn_blocking(move || loader.fingerprint()).await.ok().flatten()
+}
+
+/// What tells one state of a file or folder from another without reading it: name, size, time and inode of every file. Nothing where
+/// it can't be looked at, which is the case for a moment while it is exchanged.
+#[must_use]
+pub fn fingerprint(place: &Path) -> Option<String> {
+    let mut text = String::new();
+    describe(place, &mut text).ok()?;
+    Some(text)
+}
+
+fn describe(place: &Path, text: &mut String) -> io::Result<()> {
+    let metadata = fs::metadata(place)?;
+    if metadata.is_dir() {
+        let mut entries = fs::read_dir(place)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        return entries.iter().try_for_each(|entry| describe(entry, text));
+    }
+    let (size, inode) = (metadata.len(), metadata.ino());
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "{} {size} {inode} {seconds}.{nanoseconds}", place.display());
+    Ok(())
 }

@@ -1,0 +1,72 @@
+//! From what lies in the model's place to a model that answers.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use dataplane::{
+    Error, Kind, Model, Result,
+    onnx::Runtime,
+    repository::{self, Loader},
+    worker::Owned,
+};
+
+use crate::{
+    args::Args,
+    onnx::ModelFile,
+    ranker::{self, Ranker},
+};
+
+/// Where the model lies, and how it is served.
+pub(crate) struct ModelFiles {
+    place: PathBuf,
+    name: String,
+    threads: usize,
+    queue: usize,
+    runtime: Runtime,
+}
+
+impl ModelFiles {
+    /// Loads ONNX Runtime; the model itself comes with [`ModelFiles::model`].
+    ///
+    /// # Errors
+    /// The runtime can't be loaded.
+    pub(crate) fn new(args: &Args) -> Result<Self, String> {
+        Ok(Self {
+            place: args.model_dir.clone(),
+            name: args.server.model_name.clone(),
+            threads: args.server.threads(),
+            queue: args.server.queue as usize,
+            runtime: Runtime::load(&args.onnxruntime)?,
+        })
+    }
+
+    /// The model as it lies there now: a session a thread, each of which has answered once.
+    ///
+    /// # Errors
+    /// One line on what is wrong with it.
+    pub(crate) fn model(&self) -> Result<Arc<dyn Model>, String> {
+        // Through links first: a link that is switched meanwhile must not mix the files of two bundles.
+        let place = fs::canonicalize(&self.place).unwrap_or_else(|_| self.place.clone());
+        let file = ModelFile::read(&place)?;
+        let graphs = file.sessions(&self.runtime, self.threads)?;
+        let graph = graphs.first().ok_or("--workers: expected at least 1")?;
+        let metadata = file.metadata(&self.name, graph);
+        let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
+        let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
+        let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>();
+        let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
+        let model = Owned::start(metadata, v1, rankers, self.queue).map_err(|error| format!("--workers: {error}"))?;
+        Ok(Arc::new(model))
+    }
+}
+
+impl Loader for ModelFiles {
+    fn load(&self) -> Result<Arc<dyn Model>> {
+        self.model().map_err(|reason| {
+            Error::new(Kind::LoadFailed, "what lies in its place can't be used; the log says why").with_detail(reason)
+        })
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        repository::fingerprint(&self.place)
+    }
+}
