@@ -17,6 +17,7 @@ use crate::{
     order::order,
     query::QueryTower,
     rank::{ARTICLE_IDS, Ranker, Scores},
+    start::AbortOnDrop,
     wire::{self, Info, Instances},
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Recommender {
     pub(crate) towers: Pool<QueryTower>,
     pub(crate) ranker: Arc<Ranker>,
     pub(crate) metrics: Metrics,
+    /// Looks after the ranker for as long as this recommender is served.
+    pub(crate) _watch: AbortOnDrop,
 }
 
 /// One answer.

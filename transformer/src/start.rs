@@ -1,18 +1,26 @@
 //! From settings to a model that can answer: the bundle checked and mapped, the store opened, the predictor watched.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use catalog::{
     articles::Articles,
     bundle::{Bundle, Feature, QUERY_TOWER},
     customers::Customers,
     index::Index,
-    store,
+    store::{self, Store},
 };
 use dataplane::{
-    Datatype, Handler, ModelMetadata, TensorMetadata, client::Predictor, handler::ServerInfo, metrics::Metrics,
-    onnx::Runtime, readiness::Readiness, repository::Repository, v1::RowsCodec, worker::Pool,
+    Datatype, Error, Handler, Kind, Model, ModelMetadata, TensorMetadata,
+    client::Predictor,
+    handler::ServerInfo,
+    metrics::Metrics,
+    onnx::Runtime,
+    readiness::{Latch, Readiness},
+    repository::{self, Loader, Repository},
+    v1::RowsCodec,
+    worker::Pool,
 };
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     args::Args,
@@ -26,41 +34,104 @@ use crate::{
     wire,
 };
 
-/// The recommender behind its handler, and the watch over its predictor, to run beside it.
+/// The recommender behind its handler, and what to run once the port is had: the watch over its predictor begins with it.
 ///
 /// # Errors
 /// One line on why it can't be: a setting, a bundle, a store.
 pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output = ()> + Send + use<>), String> {
-    let bundle = Bundle::open(&args.model_dir).map_err(|error| error.to_string())?;
-    let manifest = bundle.manifest();
-    let threads = args.server.threads();
-    let retrieval = Arc::new(map(&bundle, threads)?);
-    let towers = Pool::start("retrieve", towers(args, &bundle, threads)?, args.server.queue as usize);
-    let towers = towers.map_err(|error| format!("--workers: {error}"))?;
-    let store = store::open(&args.store).await.map_err(|error| error.to_string())?;
-    let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    let ranker = Arc::new(ranker(args, &bundle, metrics.clone())?);
-    let readiness = Readiness::default();
-    let watch = ranker.clone().watch(retrieval.clone(), readiness.latch("predictor"));
-    let recommender = Recommender {
-        metadata: wire::metadata(&args.server.model_name, &manifest.version, manifest.retrieval.embedding_size),
-        bounds: Bounds {
-            candidates: args.candidates,
-            embedding_size: manifest.retrieval.embedding_size,
-            ranker: args.ranking_model_type.clone(),
-        },
-        policy: Policy { unknown: args.unknown_customer, default_age: manifest.customers.default_age },
-        max_instances: args.server.max_instances as usize,
-        retrieval,
-        store,
-        towers,
-        ranker,
+    let (metrics, readiness) = (Metrics::new().map_err(|error| error.to_string())?, Readiness::default());
+    let (begin, begun) = watch::channel(false);
+    let bundles = Bundles {
+        args: args.clone(),
+        runtime: Runtime::load(&args.onnxruntime)?,
+        store: store::open(&args.store).await.map_err(|error| error.to_string())?,
         metrics: metrics.clone(),
+        predictor: readiness.latch("predictor"),
+        begun,
     };
-    let repository = Repository::default().with(Arc::new(recommender));
+    let model = bundles.model()?;
+    let repository = Repository::default().with(model).with_loader(&args.server.model_name, Arc::new(bundles));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
     let handler = Handler { readiness, metrics, ..Handler::new(server, repository, &args.server)? };
-    Ok((handler, watch))
+    let background = async move {
+        begin.send_replace(true);
+    };
+    Ok((handler, background))
+}
+
+/// Makes a recommender of the bundle that lies in its place, at start and whenever a new one lies there.
+struct Bundles {
+    args: Args,
+    runtime: Runtime,
+    store: Arc<dyn Store>,
+    metrics: Metrics,
+    /// Open while the predictor answers.
+    predictor: Latch,
+    /// True from when the port is had: a start that fails says just why, and nothing of a predictor.
+    begun: watch::Receiver<bool>,
+}
+
+impl Bundles {
+    fn model(&self) -> Result<Arc<dyn Model>, String> {
+        let args = &self.args;
+        // Through links first: a link that is switched meanwhile must not mix the files of two bundles.
+        let place = fs::canonicalize(&args.model_dir).unwrap_or_else(|_| args.model_dir.clone());
+        let bundle = Bundle::open(&place).map_err(|error| error.to_string())?;
+        let manifest = bundle.manifest();
+        let threads = args.server.threads();
+        let retrieval = Arc::new(map(&bundle, threads)?);
+        let towers = Pool::start("retrieve", towers(&self.runtime, &bundle, threads)?, args.server.queue as usize);
+        let towers = towers.map_err(|error| format!("--workers: {error}"))?;
+        let ranker = Arc::new(ranker(args, &bundle, self.metrics.clone())?);
+        Ok(Arc::new(Recommender {
+            metadata: wire::metadata(&args.server.model_name, &bundle),
+            bounds: Bounds {
+                candidates: args.candidates,
+                embedding_size: manifest.retrieval.embedding_size,
+                ranker: args.ranking_model_type.clone(),
+            },
+            policy: Policy { unknown: args.unknown_customer, default_age: manifest.customers.default_age },
+            max_instances: args.server.max_instances as usize,
+            _watch: self.watch(ranker.clone(), retrieval.clone()),
+            retrieval,
+            store: self.store.clone(),
+            towers,
+            ranker,
+            metrics: self.metrics.clone(),
+        }))
+    }
+
+    /// Looks after the predictor as long as the recommender lives.
+    fn watch(&self, ranker: Arc<Ranker>, retrieval: Arc<Retrieval>) -> AbortOnDrop {
+        let (mut begun, latch) = (self.begun.clone(), self.predictor.clone());
+        AbortOnDrop(tokio::spawn(async move {
+            // Where the start failed, nobody begins any more.
+            if begun.wait_for(|begun| *begun).await.is_ok() {
+                ranker.watch(retrieval, latch).await;
+            }
+        }))
+    }
+}
+
+impl Loader for Bundles {
+    fn load(&self) -> dataplane::Result<Arc<dyn Model>> {
+        self.model().map_err(|reason| {
+            Error::new(Kind::LoadFailed, "what lies in its place can't be used; the log says why").with_detail(reason)
+        })
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        repository::fingerprint(&self.args.model_dir)
+    }
+}
+
+/// A task that ends with whoever wanted it.
+pub(crate) struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
@@ -72,10 +143,9 @@ fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
     Ok(Retrieval { articles, customers, index })
 }
 
-fn towers(args: &Args, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {
-    let runtime = Runtime::load(&args.onnxruntime)?;
+fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {
     let model = bundle.read(QUERY_TOWER).map_err(|error| error.to_string())?;
-    (0..threads).map(|_| QueryTower::load(&runtime, bundle, &model)).collect()
+    (0..threads).map(|_| QueryTower::load(runtime, bundle, &model)).collect()
 }
 
 fn ranker(args: &Args, bundle: &Bundle, metrics: Metrics) -> Result<Ranker, String> {

@@ -1,7 +1,9 @@
 //! How requests and answers stand on the wire: V2 tensors, V1 instances and predictions. Both say the same.
 
+use catalog::bundle::Bundle;
 use dataplane::{
     Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
+    model::DIGEST,
     v1::{Predictions, V1Codec},
 };
 use serde::{Deserialize, Serialize};
@@ -47,12 +49,13 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// What this server's model takes and gives. Every input is optional by itself: which are needed depends on the others.
-pub(crate) fn metadata(name: &str, version: &str, embedding_size: usize) -> ModelMetadata {
-    let size = i64::try_from(embedding_size).unwrap_or(i64::MAX);
+pub(crate) fn metadata(name: &str, bundle: &Bundle) -> ModelMetadata {
+    let manifest = bundle.manifest();
+    let size = i64::try_from(manifest.retrieval.embedding_size).unwrap_or(i64::MAX);
     let input = TensorMetadata::optional;
     ModelMetadata {
         name: name.to_owned(),
-        versions: vec![version.to_owned()],
+        versions: vec![manifest.version.clone()],
         platform: "hemline_transformer".to_owned(),
         inputs: vec![
             input(CUSTOMER_ID, Datatype::Bytes, &[-1]),
@@ -68,7 +71,7 @@ pub(crate) fn metadata(name: &str, version: &str, embedding_size: usize) -> Mode
             TensorMetadata::new(COUNT, Datatype::Int32, &[-1]),
             TensorMetadata::new(INFO, Datatype::Bytes, &[-1]),
         ],
-        ..ModelMetadata::default()
+        properties: [(DIGEST.to_owned(), bundle.digest().to_owned())].into(),
     }
 }
 
