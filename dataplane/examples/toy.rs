@@ -20,7 +20,7 @@ use dataplane::{
     repository::Repository,
     serve, telemetry,
     v1::RowsCodec,
-    worker::Owned,
+    worker::{Admission, Joined, Owned},
 };
 
 /// Adds up columns `a` and `b`
@@ -76,11 +76,15 @@ fn publish(args: &Args) -> std::io::Result<Handler> {
         columns,
     };
     let copies = (0..args.server.threads()).map(|_| Sum { pause: args.pause }).collect();
-    let model = Owned::start(metadata, Arc::new(v1), copies, args.server.queue as usize)?;
+    let metrics = Metrics::new().map_err(std::io::Error::other)?;
+    let admission =
+        Admission { places: args.server.queue as usize, metrics: Some(metrics.queue(&args.server.model_name)) };
+    // A sum takes nothing from another row, so requests that wait together may be added up together.
+    let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, args.server.batching())?;
     Ok(Handler {
         repository: Repository::default().with(Arc::new(model)),
         readiness: Readiness::default(),
-        metrics: Metrics::new().map_err(std::io::Error::other)?,
+        metrics,
         limits: args.server.limits(),
     })
 }

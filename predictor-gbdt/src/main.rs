@@ -9,8 +9,13 @@ mod ranker;
 use std::{process::ExitCode, sync::Arc};
 
 use dataplane::{
-    Handler, config, metrics::Metrics, onnx::Runtime, readiness::Readiness, repository::Repository, serve, telemetry,
-    worker::Owned,
+    Handler, config,
+    metrics::Metrics,
+    onnx::Runtime,
+    readiness::Readiness,
+    repository::Repository,
+    serve, telemetry,
+    worker::{Admission, Joined, Owned},
 };
 
 use crate::{args::Args, onnx::ModelFile, ranker::Ranker};
@@ -35,14 +40,17 @@ fn handler(args: &Args) -> Result<Handler, String> {
     let metadata = file.metadata(&args.server.model_name, graph);
     let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
     let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-    let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>();
+    let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<Vec<_>, _>>();
     let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
-    let model = Owned::start(metadata, v1, rankers, args.server.queue as usize);
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let admission =
+        Admission { places: args.server.queue as usize, metrics: Some(metrics.queue(&args.server.model_name)) };
+    let model = Owned::start(metadata, v1, Joined::copies(rankers), admission, args.server.batching());
     let model = model.map_err(|error| format!("--workers: {error}"))?;
     Ok(Handler {
         repository: Repository::default().with(Arc::new(model)),
         readiness: Readiness::default(),
-        metrics: Metrics::new().map_err(|error| error.to_string())?,
+        metrics,
         limits: args.server.limits(),
     })
 }

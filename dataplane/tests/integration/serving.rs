@@ -139,7 +139,10 @@ pub(crate) fn server_with(limits: Limits) -> Server {
 }
 
 pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
-    let handler = Handler { repository, readiness: Readiness::default(), metrics: Metrics::new().unwrap(), limits };
+    serving_handler(Handler { repository, readiness: Readiness::default(), metrics: Metrics::new().unwrap(), limits })
+}
+
+pub(crate) fn serving_handler(handler: Handler) -> Server {
     let router = rest::router(Arc::new(handler.clone()));
     Server { handler, router }
 }
