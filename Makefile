@@ -136,7 +136,7 @@ build: ## The release binaries
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint fmt deny test-rust test-pipelines test-e2e test-sample golden
+.PHONY: test lint fmt deny test-rust test-loom test-pipelines test-e2e test-sample golden
 test: lint test-rust test-pipelines test-e2e smoke test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny ## Formatting and lints, Rust and Python
@@ -159,6 +159,12 @@ $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION):
 
 test-rust: $(SETUP) ## The crates' own tests
 	cargo test --locked --workspace --all-features
+
+# A build of its own, so that its flag does not make the ordinary one start anew.
+test-loom: export RUSTFLAGS := --cfg hemline_loom
+test-loom: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/loom
+test-loom: ## The queue and the permits in every order that their threads can take
+	cargo test --locked --package dataplane --release --lib worker::loom
 
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests

@@ -19,7 +19,7 @@ use dataplane::{
     repository::Repository,
     serve, telemetry,
     v1::RowsCodec,
-    worker::Owned,
+    worker::{Admission, Joined, Owned},
 };
 
 /// Adds up columns `a` and `b`
@@ -75,10 +75,14 @@ fn publish(args: &Args) -> Result<Handler, String> {
         columns,
     };
     let copies = (0..args.server.threads()).map(|_| Sum { pause: args.pause }).collect();
-    let model = Owned::start(metadata, Arc::new(v1), copies, args.server.queue as usize);
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let admission =
+        Admission { places: args.server.queue as usize, metrics: Some(metrics.queue(&args.server.model_name)) };
+    // A sum takes nothing from another row, so requests that wait together may be added up together.
+    let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, args.server.batching());
     let model = model.map_err(|error| error.to_string())?;
     let server = ServerInfo { name: "toy", version: "1" };
-    Handler::new(server, Repository::default().with(Arc::new(model)), &args.server)
+    Ok(Handler::new(server, Repository::default().with(Arc::new(model)), metrics, &args.server))
 }
 
 #[tokio::main]

@@ -10,7 +10,7 @@ use std::{
 
 use clap::{ArgAction, Args};
 
-use crate::limits::Limits;
+use crate::{limits::Limits, worker::Batching};
 
 /// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -40,6 +40,18 @@ pub struct ServerArgs {
     /// Requests that may wait for a thread; beyond it they are refused at once with 429
     #[arg(long, env = "HEMLINE_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue: u32,
+
+    /// Rows of waiting requests that the model computes together; 1 computes each request on its own
+    #[arg(long, env = "HEMLINE_MAX_BATCH_SIZE", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_batch_size: u32,
+
+    /// How long a request waits for others to be computed with; 0 takes those that wait already
+    #[arg(long, env = "HEMLINE_MAX_BATCH_DELAY", default_value = "0ms", value_parser = duration)]
+    pub max_batch_delay: Duration,
+
+    /// Inferences that may be under way at once; beyond it they are refused with 429 before their body is read
+    #[arg(long, env = "HEMLINE_MAX_IN_FLIGHT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_in_flight: u32,
 
     /// Time for one request, for example 500ms or 10s; then 504
     #[arg(long, env = "HEMLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = timeout)]
@@ -83,6 +95,12 @@ impl ServerArgs {
             instances: self.max_instances as usize,
             time: self.request_timeout,
         }
+    }
+
+    /// How requests are computed together.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        Batching { max_rows: self.max_batch_size as usize, max_delay: self.max_batch_delay }
     }
 
     /// How many threads compute.
@@ -187,6 +205,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{ServerArgs, duration, hyphens, one_line, parse};
+    use crate::worker::Batching;
 
     #[derive(clap::Parser)]
     struct Settings {
@@ -205,6 +224,14 @@ mod tests {
             assert_eq!((settings.server.http_port, settings.server.model_name.as_str()), (9, "a_b"));
         }
         assert_eq!(hyphens("--predictor_host=a_b".into()), "--predictor-host=a_b");
+    }
+
+    #[test]
+    fn batching_is_off_unless_it_is_asked_for() {
+        assert_eq!(settings(&[]).ok().unwrap().server.batching(), Batching::OFF);
+        let asked = settings(&["--max-batch-size", "32", "--max_batch_delay=2ms"]).ok().unwrap();
+        assert_eq!(asked.server.batching(), Batching { max_rows: 32, max_delay: Duration::from_millis(2) });
+        assert!(settings(&["--max-batch-size", "0"]).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     model::Model,
     readiness::Readiness,
     repository::Repository,
+    worker::Permits,
 };
 
 /// Everything that a transport needs to answer.
@@ -29,6 +30,8 @@ pub struct Handler {
     pub metrics: Metrics,
     /// What a request may ask for.
     pub limits: Limits,
+    /// How many inferences may be under way at once; beyond it they are refused before their body is read.
+    pub permits: Permits,
     /// Whether control calls (load, unload, log level) are answered.
     pub control: bool,
 }
@@ -54,18 +57,17 @@ pub(crate) const MODEL_DIGEST: &str = "model_digest";
 
 impl Handler {
     /// A handler with what `args` ask for.
-    ///
-    /// # Errors
-    /// Metrics can't be registered.
-    pub fn new(server: ServerInfo, repository: Repository, args: &ServerArgs) -> Result<Self, String> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(server: ServerInfo, repository: Repository, metrics: Metrics, args: &ServerArgs) -> Self {
+        Self {
             server,
             repository,
             readiness: Readiness::default(),
-            metrics: Metrics::new().map_err(|error| error.to_string())?,
+            metrics,
             limits: args.limits(),
+            permits: Permits::new(args.max_in_flight as usize),
             control: args.enable_control,
-        })
+        }
     }
 
     /// The model of this name and version, if it can answer now.
@@ -121,10 +123,15 @@ impl Handler {
     ///
     /// # Errors
     /// The request does not fit, the model failed, or the deadline passed.
-    pub async fn infer(&self, model: &dyn Model, request: InferRequest, context: &Context) -> Result<InferResponse> {
+    pub async fn infer(
+        &self,
+        model: &dyn Model,
+        mut request: InferRequest,
+        context: &Context,
+    ) -> Result<InferResponse> {
         let metadata = model.metadata();
         metadata.check(&request)?;
-        let context = &within(context, &request)?;
+        let context = &within(context, &mut request)?;
         let (id, outputs) = (request.id.clone(), request.outputs.clone());
         let answer = tokio::time::timeout_at(context.deadline().into(), model.infer(request, context)).await;
         let mut response = answer.map_err(|_| deadline_exceeded())??;
@@ -142,17 +149,17 @@ impl Handler {
     ///
     /// # Errors
     /// As [`Handler::infer`], or the model does not explain.
-    pub async fn explain(&self, model: &dyn Model, request: InferRequest, context: &Context) -> Result<Vec<Value>> {
+    pub async fn explain(&self, model: &dyn Model, mut request: InferRequest, context: &Context) -> Result<Vec<Value>> {
         model.metadata().check(&request)?;
-        let context = &within(context, &request)?;
+        let context = &within(context, &mut request)?;
         let answer = tokio::time::timeout_at(context.deadline().into(), model.explain(request, context)).await;
         answer.map_err(|_| deadline_exceeded())?
     }
 }
 
-/// The context, with less time where the request's own `timeout` asks for that.
-fn within<'a>(context: &'a Context, request: &InferRequest) -> Result<Cow<'a, Context>> {
-    let Some(timeout) = request.parameters.get(TIMEOUT) else { return Ok(Cow::Borrowed(context)) };
+/// The context, with less time where the request's own `timeout` asks for that. It is no concern of the model's.
+fn within<'a>(context: &'a Context, request: &mut InferRequest) -> Result<Cow<'a, Context>> {
+    let Some(timeout) = request.parameters.remove(TIMEOUT) else { return Ok(Cow::Borrowed(context)) };
     let micros = timeout.as_u64().filter(|&micros| micros > 0);
     let micros =
         micros.ok_or_else(|| Error::invalid("field `parameters.timeout`: expected whole microseconds, more than 0"))?;

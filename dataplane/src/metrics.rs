@@ -1,14 +1,19 @@
 //! Every metric's name, once. Classic Prometheus text 0.0.4, which KServe's aggregator reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
 const LATENCY_BUCKETS: [f64; 18] = [
     0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0,
     30.0,
 ];
+
+/// Rows.
+const BATCH_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// The metrics of one server.
 #[derive(Clone, Debug)]
@@ -19,6 +24,9 @@ pub struct Metrics {
     in_flight: IntGauge,
     steps: HistogramVec,
     upstream: IntCounterVec,
+    queued: IntGaugeVec,
+    waited: HistogramVec,
+    batches: HistogramVec,
 }
 
 impl Metrics {
@@ -47,12 +55,28 @@ impl Metrics {
                 Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),
                 &["upstream", "outcome"],
             )?,
+            queued: IntGaugeVec::new(
+                Opts::new("inference_queue_length", "Requests that wait for a thread of the model."),
+                &["model"],
+            )?,
+            waited: HistogramVec::new(
+                latency("inference_queue_seconds", "How long a request waited until a thread took it."),
+                &["model"],
+            )?,
+            batches: HistogramVec::new(
+                HistogramOpts::new("inference_batch_rows", "Rows that the model computed at once.")
+                    .buckets(BATCH_BUCKETS.to_vec()),
+                &["model"],
+            )?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         metrics.registry.register(Box::new(metrics.steps.clone()))?;
         metrics.registry.register(Box::new(metrics.upstream.clone()))?;
+        metrics.registry.register(Box::new(metrics.queued.clone()))?;
+        metrics.registry.register(Box::new(metrics.waited.clone()))?;
+        metrics.registry.register(Box::new(metrics.batches.clone()))?;
         Ok(metrics)
     }
 
@@ -85,6 +109,16 @@ impl Metrics {
         self.upstream.with_label_values(&[upstream, outcome]).inc();
     }
 
+    /// What is measured of the queue before this model's threads. `model` is a name that is served here, never one that a caller chose.
+    #[must_use]
+    pub fn queue(&self, model: &str) -> QueueMetrics {
+        QueueMetrics {
+            length: self.queued.with_label_values(&[model]),
+            waited: self.waited.with_label_values(&[model]),
+            rows: self.batches.with_label_values(&[model]),
+        }
+    }
+
     /// The text that a scraper reads.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
@@ -103,5 +137,49 @@ pub struct InFlight(IntGauge);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// The metrics of one queue.
+#[derive(Clone, Debug)]
+pub struct QueueMetrics {
+    length: IntGauge,
+    waited: Histogram,
+    rows: Histogram,
+}
+
+impl QueueMetrics {
+    /// Something waits from now on, until the guard is dropped.
+    #[must_use]
+    pub fn enter(&self) -> Queued {
+        self.length.inc();
+        Queued { length: self.length.clone(), waited: self.waited.clone(), since: Instant::now() }
+    }
+
+    /// So many rows are computed at once.
+    #[allow(clippy::cast_precision_loss)] // rows fit into memory, and so into 52 bits
+    pub fn batch(&self, rows: usize) {
+        self.rows.observe(rows as f64);
+    }
+}
+
+/// Something that waits in a queue.
+#[derive(Debug)]
+pub struct Queued {
+    length: IntGauge,
+    waited: Histogram,
+    since: Instant,
+}
+
+impl Queued {
+    /// A thread takes it: the one end of a wait that counts into the time waited.
+    pub fn taken(self) {
+        self.waited.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.length.dec();
     }
 }

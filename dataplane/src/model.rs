@@ -44,6 +44,12 @@ pub trait SyncModel: Send + 'static {
     /// # Errors
     /// The request does not fit, or the computation failed.
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse>;
+
+    /// Answers several requests at once, each for itself and in their order; one by one unless the model knows better. Only called
+    /// where [`crate::worker::Batching`] is on.
+    fn infer_batch(&mut self, requests: Vec<InferRequest>) -> Vec<Result<InferResponse>> {
+        requests.into_iter().map(|request| crate::worker::caught(|| self.infer(request)).flatten()).collect()
+    }
 }
 
 /// The property that tells models of one version apart: a digest of what was loaded, for example `sha256:…`. Every answer carries it.

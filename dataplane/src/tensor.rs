@@ -1,5 +1,7 @@
 //! Tensors: datatype, shape, data. The only place that checks that a shape fits its data.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::{
@@ -72,6 +74,26 @@ macro_rules! datatypes {
                     Datatype::Bytes => Self::Bytes(std::iter::repeat_n("", count).collect()),
                 }
             }
+
+            /// Appends the elements of `other`. False, and nothing appended, where those are of another datatype.
+            #[must_use]
+            pub fn append(&mut self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$variant(data), Self::$variant(more)) => data.extend_from_slice(more),)*
+                    (Self::Bytes(data), Self::Bytes(more)) => data.append(more),
+                    _ => return false,
+                }
+                true
+            }
+
+            /// A copy of the elements at these positions, or nothing where they reach past the end.
+            #[must_use]
+            pub fn slice(&self, positions: Range<usize>) -> Option<Self> {
+                Some(match self {
+                    $(Self::$variant(data) => Self::$variant(data.get(positions)?.to_vec()),)*
+                    Self::Bytes(data) => Self::Bytes(data.slice(positions)?),
+                })
+            }
         }
 
         $(impl From<Vec<$element>> for Data {
@@ -130,6 +152,22 @@ impl BytesData {
     pub fn push(&mut self, element: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(element.as_ref());
         self.ends.push(self.bytes.len());
+    }
+
+    /// Appends the elements of `other`.
+    pub fn append(&mut self, other: &Self) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend(other.ends.iter().map(|end| start + end));
+    }
+
+    /// A copy of the elements at these positions, or nothing where they reach past the end.
+    #[must_use]
+    pub fn slice(&self, positions: Range<usize>) -> Option<Self> {
+        let start = if positions.start == 0 { 0 } else { *self.ends.get(positions.start - 1)? };
+        let ends = self.ends.get(positions)?;
+        let bytes = self.bytes.get(start..ends.last().copied().unwrap_or(start))?.to_vec();
+        Some(Self { bytes, ends: ends.iter().map(|end| end - start).collect() })
     }
 
     /// How many elements there are.
@@ -285,7 +323,7 @@ pub fn element_count(shape: &[usize]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BytesData, Tensor};
+    use super::{BytesData, Data, Tensor};
 
     #[test]
     fn a_shape_that_does_not_fit_its_data_is_refused() {
@@ -304,5 +342,23 @@ mod tests {
         let data: BytesData = ["", "a", "été"].into_iter().collect();
         assert_eq!(data.iter().collect::<Vec<_>>(), [b"".as_slice(), b"a", "été".as_bytes()]);
         assert_eq!(data.get(3), None);
+    }
+
+    #[test]
+    fn what_was_appended_is_sliced_off_again() {
+        let bytes = |elements: &[&str]| Data::from(elements.iter().collect::<BytesData>());
+        let mut data = bytes(&["", "a"]);
+        assert!(data.append(&bytes(&["été", "", "z"])));
+        assert_eq!(data, bytes(&["", "a", "été", "", "z"]));
+        for (positions, expected) in
+            [(0..2, &["", "a"][..]), (1..4, &["a", "été", ""]), (4..5, &["z"]), (2..2, &[]), (5..5, &[])]
+        {
+            assert_eq!(data.slice(positions), Some(bytes(expected)));
+        }
+        let mut data = Data::from(vec![1_i64, 2]);
+        assert!(data.append(&vec![3_i64].into()));
+        assert_eq!(data.slice(1..3), Some(vec![2_i64, 3].into()));
+        assert!(!data.append(&vec![3_i32].into()));
+        assert_eq!((data.len(), data.slice(2..4), bytes(&["a"]).slice(0..2)), (3, None, None));
     }
 }

@@ -4,9 +4,10 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use dataplane::{
     Error, Kind, Model, Result,
+    metrics::Metrics,
     onnx::Runtime,
     repository::{self, Loader},
-    worker::Owned,
+    worker::{Admission, Batching, Joined, Owned},
 };
 
 use crate::{
@@ -20,7 +21,8 @@ pub(crate) struct ModelFiles {
     place: PathBuf,
     name: String,
     threads: usize,
-    queue: usize,
+    admission: Admission,
+    batching: Batching,
     runtime: Runtime,
 }
 
@@ -29,12 +31,16 @@ impl ModelFiles {
     ///
     /// # Errors
     /// The runtime can't be loaded.
-    pub(crate) fn new(args: &Args) -> Result<Self, String> {
+    pub(crate) fn new(args: &Args, metrics: &Metrics) -> Result<Self, String> {
         Ok(Self {
             place: args.model_dir.clone(),
             name: args.server.model_name.clone(),
             threads: args.server.threads(),
-            queue: args.server.queue as usize,
+            admission: Admission {
+                places: args.server.queue as usize,
+                metrics: Some(metrics.queue(&args.server.model_name)),
+            },
+            batching: args.server.batching(),
             runtime: Runtime::load(&args.onnxruntime)?,
         })
     }
@@ -52,9 +58,10 @@ impl ModelFiles {
         let metadata = file.metadata(&self.name, graph);
         let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
         let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-        let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<_, _>>();
+        let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<Vec<_>, _>>();
         let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
-        let model = Owned::start(metadata, v1, rankers, self.queue).map_err(|error| format!("--workers: {error}"))?;
+        let model = Owned::start(metadata, v1, Joined::copies(rankers), self.admission.clone(), self.batching);
+        let model = model.map_err(|error| format!("--workers: {error}"))?;
         Ok(Arc::new(model))
     }
 }

@@ -10,7 +10,7 @@ mod ranker;
 
 use std::{process::ExitCode, sync::Arc};
 
-use dataplane::{Handler, config, handler::ServerInfo, repository::Repository, serve, telemetry};
+use dataplane::{Handler, config, handler::ServerInfo, metrics::Metrics, repository::Repository, serve, telemetry};
 
 use crate::{args::Args, load::ModelFiles};
 
@@ -27,10 +27,11 @@ fn main() -> ExitCode {
 
 /// The model behind its handler, or one line on why there is none.
 fn handler(args: &Args) -> Result<Handler, String> {
-    let files = ModelFiles::new(args)?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let files = ModelFiles::new(args, &metrics)?;
     let repository = Repository::default().with(files.model()?).with_loader(&args.server.model_name, Arc::new(files));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
-    Handler::new(server, repository, &args.server)
+    Ok(Handler::new(server, repository, metrics, &args.server))
 }
 
 #[tokio::main]

@@ -10,7 +10,9 @@ use std::{
 
 use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, SyncModel, Tensor,
-    limits::Limits, repository::Repository, worker::Owned,
+    limits::Limits,
+    repository::Repository,
+    worker::{Batching, Owned},
 };
 
 use serde_json::json;
@@ -50,7 +52,7 @@ fn gated(threads: usize, queue: usize) -> Gate {
     let gate = Arc::new(Mutex::new(gate));
     let copies = (0..threads).map(|_| Gated { begun: begun.clone(), go: gate.clone() }).collect();
     let metadata = ModelMetadata { name: "gated".to_owned(), ..ModelMetadata::default() };
-    let model = Arc::new(Owned::start(metadata, Arc::new(rows()), copies, queue).unwrap());
+    let model = Arc::new(Owned::start(metadata, Arc::new(rows()), copies, queue, Batching::OFF).unwrap());
     Gate { model, begun: begins, go }
 }
 
@@ -149,7 +151,7 @@ impl SyncModel for Quick {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_of_many_instances_does_not_fill_the_queue() {
     let metadata = ModelMetadata { name: "quick".to_owned(), ..ModelMetadata::default() };
-    let model = Owned::start(metadata, Arc::new(rows()), vec![Quick], 16).unwrap();
+    let model = Owned::start(metadata, Arc::new(rows()), vec![Quick], 16, Batching::OFF).unwrap();
     let server = serving(Repository::default().with(Arc::new(model)), Limits::default());
     let instances: Vec<_> = (0..256).map(|number| json!({"rows": [[0, 0]], "ids": [number.to_string()]})).collect();
     let answer = server.post("/v1/models/quick:predict", json!({"instances": instances}).to_string()).await.json();

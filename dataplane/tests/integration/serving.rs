@@ -21,6 +21,7 @@ use dataplane::{
     repository::Repository,
     rest,
     v1::{RowsCodec, V1Codec},
+    worker::Permits,
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -140,14 +141,18 @@ pub(crate) fn server_with(limits: Limits) -> Server {
 }
 
 pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
-    let handler = Handler {
+    serving_handler(Handler {
         server: ServerInfo { name: "toys", version: "1" },
         repository,
         readiness: Readiness::default(),
         metrics: Metrics::new().unwrap(),
         limits,
+        permits: Permits::new(64),
         control: true,
-    };
+    })
+}
+
+pub(crate) fn serving_handler(handler: Handler) -> Server {
     let router = rest::router(Arc::new(handler.clone()));
     Server { handler, router }
 }

@@ -1,0 +1,217 @@
+//! The way in: a place in the queue or a refusal, the wait for an answer, and the way out for who leaves earlier.
+
+use std::{
+    fmt, io, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+use tracing::Span;
+
+use super::queue::{Fit, Receiver, Refused, Sender, Ticket, queue};
+use crate::{
+    error::{Error, Kind, Result},
+    metrics::{QueueMetrics, Queued},
+};
+
+/// How much work may wait, and where that is measured. A number alone is so many places, unmeasured.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Pieces of work that may wait for a thread; one at least.
+    pub places: usize,
+    /// What is measured of them, if anything.
+    pub metrics: Option<QueueMetrics>,
+}
+
+impl From<usize> for Admission {
+    fn from(places: usize) -> Self {
+        Self { places, metrics: None }
+    }
+}
+
+/// Starts a thread for each state, which does `serve` until there is no more work to come.
+pub(super) fn start<S: Send + 'static, T: Send + 'static>(
+    name: &str,
+    states: Vec<S>,
+    admission: Admission,
+    serve: impl Fn(S, &Turns<T>) + Clone + Send + 'static,
+) -> io::Result<Entrance<T>> {
+    let places = admission.places.max(1);
+    let (sender, receiver) = queue(places);
+    let pace = Arc::new(Pace { threads: states.len().max(1), places, nanos: AtomicU64::new(0) });
+    for (number, state) in states.into_iter().enumerate() {
+        let turns = Turns { queue: receiver.clone(), pace: pace.clone() };
+        let serve = serve.clone();
+        thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(state, &turns))?;
+    }
+    Ok(Entrance { queue: sender, pace, metrics: admission.metrics })
+}
+
+/// The callers' side.
+pub(super) struct Entrance<T> {
+    queue: Sender<Entry<T>>,
+    pace: Arc<Pace>,
+    metrics: Option<QueueMetrics>,
+}
+
+impl<T> fmt::Debug for Entrance<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entrance").field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+struct Entry<T> {
+    work: T,
+    queued: Option<Queued>,
+}
+
+impl<T> Entry<T> {
+    fn taken(self) -> T {
+        self.queued.into_iter().for_each(Queued::taken);
+        self.work
+    }
+}
+
+impl<T> Entrance<T> {
+    /// Queues the work that answers here, and waits for the answer. Dropped before, the work gives up its place at once.
+    ///
+    /// # Errors
+    /// There is no place ([`Kind::Overloaded`], at once), or what the work answers.
+    pub(super) async fn ask<R>(&self, work: impl FnOnce(Reply<R>) -> T) -> Result<R> {
+        let (sender, answer) = oneshot::channel();
+        // What a model logs on its thread belongs to the request too.
+        let work = work(Reply { sender, span: Span::current() });
+        let queued = self.metrics.as_ref().map(QueueMetrics::enter);
+        let ticket = self.queue.try_push(Entry { work, queued }).map_err(|refused| self.refusal(refused))?;
+        let place = Place { queue: &self.queue, ticket };
+        let answer = answer.await;
+        // A thread has taken the work, so there is no place to give up.
+        mem::forget(place);
+        answer.unwrap_or_else(|_| Err(Error::internal("a worker thread ended without an answer")))
+    }
+
+    fn refusal(&self, refused: Refused) -> Error {
+        match refused {
+            Refused::Full => {
+                Error::new(Kind::Overloaded, "the queue is full").with_retry_after(self.pace.until_served())
+            }
+            Refused::Closed => Error::internal("every worker thread has ended"),
+        }
+    }
+}
+
+/// A place in the queue, until it is dropped.
+struct Place<'a, T> {
+    queue: &'a Sender<T>,
+    ticket: Ticket,
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        drop(self.queue.withdraw(self.ticket));
+    }
+}
+
+/// Where an answer goes.
+pub(super) struct Reply<R> {
+    sender: oneshot::Sender<Result<R>>,
+    /// The caller's.
+    pub(super) span: Span,
+}
+
+impl<R> Reply<R> {
+    /// Whether anybody waits for it.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Answers. The caller may have left meanwhile; then nobody wants the answer.
+    pub(super) fn send(self, answer: Result<R>) {
+        let _ = self.sender.send(answer);
+    }
+}
+
+/// The threads' side.
+pub(super) struct Turns<T> {
+    queue: Receiver<Entry<T>>,
+    pace: Arc<Pace>,
+}
+
+impl<T> Turns<T> {
+    /// The next piece of work; nothing when there is none to come.
+    pub(super) fn next(&self) -> Option<T> {
+        self.queue.pop().map(Entry::taken)
+    }
+
+    /// What follows, as far as it fits, waiting for it at most until then.
+    pub(super) fn gather(&self, until: Instant, mut fit: impl FnMut(&T) -> Fit) -> Vec<T> {
+        self.queue.gather(until, |entry| fit(&entry.work)).into_iter().map(Entry::taken).collect()
+    }
+
+    /// So many pieces of work were done in this time on one thread.
+    pub(super) fn done(&self, took: Duration, pieces: usize) {
+        self.pace.record(took, pieces);
+    }
+}
+
+/// How long work takes, so that a refusal can say when to come again.
+#[derive(Debug)]
+struct Pace {
+    threads: usize,
+    places: usize,
+    /// For one piece of work; a moving average over the last dozen or so.
+    nanos: AtomicU64,
+}
+
+impl Pace {
+    fn record(&self, took: Duration, pieces: usize) {
+        let each = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / (pieces as u64).max(1);
+        let before = self.nanos.load(Ordering::Relaxed);
+        let now = if before == 0 { each } else { before - before / 8 + each / 8 };
+        // Two threads at once may lose one of their two times; the next makes up for it.
+        self.nanos.store(now, Ordering::Relaxed);
+    }
+
+    /// How long all that waits in a full queue takes: a second at least, as a Retry-After has no smaller one, and half a minute at most.
+    fn until_served(&self) -> Duration {
+        let all = self.nanos.load(Ordering::Relaxed).saturating_mul(self.places as u64);
+        Duration::from_nanos(all / self.threads as u64).clamp(Duration::from_secs(1), Duration::from_secs(30))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicU64, time::Duration};
+
+    use super::Pace;
+
+    #[test]
+    fn a_refusal_says_how_long_a_full_queue_takes_within_bounds() {
+        let until_served = |threads, places, millis, pieces| {
+            let pace = Pace { threads, places, nanos: AtomicU64::new(0) };
+            pace.record(Duration::from_millis(millis), pieces);
+            pace.until_served().as_secs_f64()
+        };
+        assert_eq!(until_served(2, 100, 100, 1), 5.0);
+        assert_eq!(until_served(2, 100, 400, 4), 5.0);
+        assert_eq!(until_served(2, 100, 1, 1), 1.0);
+        assert_eq!(until_served(1, 1_000_000, 60_000, 1), 30.0);
+    }
+
+    #[test]
+    fn the_pace_follows_what_was_done_of_late() {
+        let pace = Pace { threads: 1, places: 1, nanos: AtomicU64::new(0) };
+        assert_eq!(pace.until_served(), Duration::from_secs(1));
+        pace.record(Duration::from_secs(2), 1);
+        for _ in 0..64 {
+            pace.record(Duration::from_secs(10), 1);
+        }
+        let seconds = pace.until_served().as_secs_f64();
+        assert!((9.9..=10.0).contains(&seconds), "{seconds}");
+    }
+}

@@ -1,0 +1,157 @@
+//! A model that computes, on threads of its own.
+
+use std::{io, iter, marker::PhantomData, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+
+use super::{
+    admission::{Admission, Entrance, Reply, Turns, start},
+    batch::{Batching, compatible, rows},
+    caught,
+    queue::Fit,
+};
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    infer::{InferRequest, InferResponse},
+    metrics::QueueMetrics,
+    model::{Model, ModelMetadata, SyncModel},
+    v1::V1Codec,
+};
+
+/// A [`SyncModel`] on threads of its own: a [`Model`].
+pub struct Owned<M> {
+    metadata: ModelMetadata,
+    v1: Arc<dyn V1Codec>,
+    entrance: Entrance<Ask>,
+    /// They are with the threads.
+    models: PhantomData<fn(M)>,
+}
+
+/// A request that waits.
+struct Ask {
+    request: InferRequest,
+    /// Its rows, if it can be in a batch.
+    rows: Option<usize>,
+    context: Context,
+    reply: Reply<InferResponse>,
+}
+
+impl<M: SyncModel> Owned<M> {
+    /// Gives each of `models`, which are copies of one model, a thread; at most as many requests wait as `admission` has places. The
+    /// threads end once this is dropped and all that waits is answered.
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    pub fn start(
+        metadata: ModelMetadata,
+        v1: Arc<dyn V1Codec>,
+        models: Vec<M>,
+        admission: impl Into<Admission>,
+        batching: Batching,
+    ) -> io::Result<Self> {
+        let (admission, batching) = (admission.into(), batching.of_model(&metadata));
+        let metrics = admission.metrics.clone();
+        let entrance = start(&metadata.name, models, admission, move |mut model, turns| {
+            while let Some(first) = turns.next() {
+                let asks = gather(first, turns, batching);
+                answer(&mut model, asks, turns, metrics.as_ref());
+            }
+        })?;
+        Ok(Self { metadata, v1, entrance, models: PhantomData })
+    }
+}
+
+#[async_trait]
+impl<M: SyncModel> Model for Owned<M> {
+    fn metadata(&self) -> &ModelMetadata {
+        &self.metadata
+    }
+
+    async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
+        let (rows, context) = (rows(&request), context.clone());
+        self.entrance.ask(|reply| Ask { request, rows, context, reply }).await
+    }
+
+    fn v1(&self) -> &dyn V1Codec {
+        self.v1.as_ref()
+    }
+}
+
+/// A request with those behind it that may be in a batch with it.
+fn gather(first: Ask, turns: &Turns<Ask>, batching: Batching) -> Vec<Ask> {
+    let Some(mut room) = first.rows.and_then(|rows| batching.max_rows.checked_sub(rows)).filter(|room| *room > 0)
+    else {
+        return vec![first];
+    };
+    let more = turns.gather(Instant::now() + batching.max_delay, |next| match next.rows {
+        Some(rows) if rows <= room && compatible(&first.request, &next.request) => {
+            room -= rows;
+            if room == 0 { Fit::Last } else { Fit::More }
+        }
+        _ => Fit::Not,
+    });
+    iter::once(first).chain(more).collect()
+}
+
+/// Computes what somebody still waits for, and tells each their own.
+fn answer<M: SyncModel>(model: &mut M, asks: Vec<Ask>, turns: &Turns<Ask>, metrics: Option<&QueueMetrics>) {
+    let asks: Vec<Ask> = asks.into_iter().filter_map(begin).collect();
+    if asks.is_empty() {
+        return;
+    }
+    if let Some(metrics) = metrics {
+        metrics.batch(asks.iter().map(|ask| first_dimension(&ask.request)).sum());
+    }
+    let began = Instant::now();
+    let (replies, answers) = match asks.len() {
+        1 => alone(model, asks),
+        _ => together(model, asks),
+    };
+    turns.done(began.elapsed(), replies.len());
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        reply.send(answer);
+    }
+}
+
+type Answered = (Vec<Reply<InferResponse>>, Vec<Result<InferResponse>>);
+
+fn alone<M: SyncModel>(model: &mut M, asks: Vec<Ask>) -> Answered {
+    let answered = asks.into_iter().map(|Ask { request, reply, .. }| {
+        let answer = reply.span.in_scope(|| caught(|| model.infer(request)).flatten());
+        (reply, answer)
+    });
+    answered.unzip()
+}
+
+fn together<M: SyncModel>(model: &mut M, asks: Vec<Ask>) -> Answered {
+    // What the model logs belongs to all of them.
+    let ids = asks.iter().map(|ask| ask.context.request_id()).collect::<Vec<_>>().join(",");
+    let span = tracing::info_span!("batch", request_ids = ids);
+    let (replies, requests): (Vec<_>, Vec<_>) = asks.into_iter().map(|ask| (ask.reply, ask.request)).unzip();
+    let count = requests.len();
+    let failure = match span.in_scope(|| caught(|| model.infer_batch(requests))) {
+        Ok(answers) if answers.len() == count => return (replies, answers),
+        Ok(answers) => format!("the model gave {} answers to {count} requests", answers.len()),
+        Err(error) => error.detail().unwrap_or_default().to_owned(),
+    };
+    (replies, (0..count).map(|_| Err(Error::internal(&failure))).collect())
+}
+
+/// The request, if it is still worth the work. Where nobody waits nobody is told; a deadline that passed unheard is.
+fn begin(ask: Ask) -> Option<Ask> {
+    if !ask.reply.is_wanted() {
+        return None;
+    }
+    if ask.context.deadline() <= Instant::now() {
+        let text = "the request's deadline passed before its turn came";
+        ask.reply.send(Err(Error::new(Kind::DeadlineExceeded, text)));
+        return None;
+    }
+    Some(ask)
+}
+
+/// Rows as they are measured: also of requests that can't be in a batch.
+fn first_dimension(request: &InferRequest) -> usize {
+    request.inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1)
+}
