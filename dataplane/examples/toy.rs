@@ -16,6 +16,7 @@ use dataplane::{
     TensorMetadata,
     config::{self, ServerArgs},
     handler::ServerInfo,
+    metrics::Metrics,
     repository::Repository,
     serve, telemetry,
     v1::RowsCodec,
