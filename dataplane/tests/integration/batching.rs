@@ -13,13 +13,12 @@ use dataplane::{
     SyncModel, Tensor, TensorMetadata,
     limits::Limits,
     metrics::Metrics,
-    readiness::Readiness,
     repository::Repository,
     worker::{Admission, Batching, Joined, Owned},
 };
 use serde_json::{Value, json};
 
-use crate::serving::{Server, columns, rows, serving_handler};
+use crate::serving::{Server, columns, rows, serving, serving_handler};
 
 /// Adds up `a` and `b` when it is let to; refuses whatever has a negative number in it.
 struct Gated {
@@ -63,13 +62,9 @@ fn gated(max_rows: usize) -> Gate {
     let admission = Admission { places: 16, metrics: Some(metrics.queue("gated")) };
     let batching = Batching { max_rows, max_delay: Duration::ZERO };
     let model = Arc::new(Owned::start(metadata, Arc::new(rows()), copies, admission, batching).unwrap());
-    let handler = Handler {
-        repository: Repository::default().with(model.clone()),
-        readiness: Readiness::default(),
-        metrics,
-        limits: Limits::default(),
-    };
-    Gate { server: Arc::new(serving_handler(handler)), model, began: begins, go }
+    let toys = serving(Repository::default().with(model.clone()), Limits::default());
+    let server = serving_handler(Handler { metrics, ..toys.handler });
+    Gate { server: Arc::new(server), model, began: begins, go }
 }
 
 type Asked = tokio::task::JoinHandle<(u16, Value)>;
