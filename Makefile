@@ -17,6 +17,7 @@ $(error make can't work with spaces in a path: neither this folder nor DATA may 
 endif
 
 PYTHON ?= python3
+MLSERVER_PYTHON ?= $(PYTHON)
 SIZE ?= small
 PORT ?= 8080
 PREDICTOR_PORT ?= 8085
@@ -128,6 +129,8 @@ $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
 setup-clients: $(CLIENTS)/.done ## KServe's SDK, Triton's clients and what else the conformance tests ask with
 setup-mlserver: $(MLSERVER)/.done ## MLServer, which the conformance tests put behind the transformer
 
+# MLServer's wheel is for Python older than 3.13.
+$(MLSERVER)/.done: PYTHON := $(MLSERVER_PYTHON)
 $(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<

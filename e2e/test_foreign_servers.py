@@ -9,7 +9,7 @@ from foreign_servers import address, start
 from under_test import CANDIDATES, ids, leaks
 
 from hemline import ranking
-from hemline.pair import predictions
+from hemline.pair import Server, predictions
 
 pytestmark = pytest.mark.conformance
 
@@ -161,6 +161,17 @@ def test_a_model_that_kserve_says_is_not_ready_is_503_and_never_ready(ours, fore
     http = ours("kserve", protocol, "asleep", ready=False)
     assert refused(http, foreign, protocol) == (503, "upstream_unavailable")
     assert not servers[-1].is_ready()
+
+
+def test_a_model_that_kserve_says_over_grpc_is_not_ready_is_never_ready(ours, servers):
+    ours("kserve", "grpc-v2", "asleep", ready=False)  # it answers requests all the same
+    servers[-1].until(lambda: looked(servers[-1]) or None, "look whether its ranker is ready")
+    assert not servers[-1].is_ready()
+
+
+def looked(transformer: Server) -> bool:
+    """Whether a transformer has found that its ranker is not ready."""
+    return any(line.get("message") == "ranker is not ready" for line in transformer.lines())
 
 
 @pytest.mark.parametrize(("name", "protocol"), [("kserve", "v2"), ("mlserver", "v2"), ("kserve", "grpc-v2")])
