@@ -123,6 +123,14 @@ def test_v1_scores_without_ids_are_in_the_order_of_the_rows(ours, catalogue, for
     check_ranking(catalogue, forest, ours("kserve", "v1", "classes"), pair)
 
 
+@pytest.mark.parametrize("model", ["echoing", "talkative"])
+@pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
+def test_a_kserve_model_that_wants_an_id_or_says_more_than_it_is_asked_ranks(
+    ours, catalogue, forest, pair, protocol, model
+):
+    check_ranking(catalogue, forest, ours("kserve", protocol, model), pair)
+
+
 @pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
 def test_the_version_that_scored_is_told(ours, a_question, protocol):
     http = ours("mlserver", protocol, "named")
@@ -145,6 +153,16 @@ def refused(http, foreign, protocol) -> tuple[int, str]:
 def test_a_foreign_model_that_fails_is_502_and_one_that_refuses_400(ours, foreign, server, protocol):
     assert refused(ours(server, protocol, "broken"), foreign, protocol) == (502, "upstream_invalid")
     assert refused(ours(server, protocol, "refusing"), foreign, protocol) == (400, "upstream_rejected")
+
+
+@pytest.mark.parametrize(("server", "protocol"), SPEAKS)
+def test_a_connection_that_a_server_closes_after_a_failure_is_not_the_next_callers_problem(
+    ours, foreign, server, protocol
+):
+    http = ours(server, protocol, "broken")
+    # uvicorn hangs up after a 500 without saying so, when the connection is back in the pool already.
+    found = {refused(http, foreign, protocol) for _ in range(20)}
+    assert found == {(502, "upstream_invalid")}
 
 
 @pytest.mark.parametrize(("server", "protocol"), SPEAKS)

@@ -87,6 +87,27 @@ class Classes(Named):
         return {"predictions": [{"scores": values} for values in scores]}
 
 
+class Echoing(Named):
+    """Gives its answer the request's own id, which KServe's SDK demands to be a text over REST."""
+
+    async def predict(self, payload, headers=None) -> InferResponse:
+        """As Named, with that id."""
+        answer = await super().predict(payload, headers)
+        answer.id = payload.id
+        return answer
+
+
+class Talkative(Named):
+    """Says more than it is asked: its margins, which are not always numbers."""
+
+    async def predict(self, payload, headers=None) -> InferResponse:
+        """As Named, after an output with a NaN, which KServe writes as null."""
+        answer = await super().predict(payload, headers)
+        margins = np.array([np.nan, 1.0], np.float32)
+        answer.outputs.insert(0, output("margins", "FP32", margins))
+        return answer
+
+
 class Broken(Named):
     """Fails by itself."""
 
@@ -111,6 +132,9 @@ class Asleep(Named):
         return False
 
 
+MODELS = (Named, Classes, Echoing, Talkative, Broken, Refusing, Asleep)
+
+
 def response_id(request: InferRequest) -> str:
     """The request's id, or one that is made for it, as KServe's `get_predict_response` does."""
     return request.id or str(uuid.uuid4())
@@ -127,7 +151,7 @@ def main() -> None:
     """Serves until it is told to stop."""
     told = listen.arguments(model={"required": True})
     forest = Forest(told.model)
-    models = [model(model.__name__.lower(), forest) for model in (Named, Classes, Broken, Refusing, Asleep)]
+    models = [model(model.__name__.lower(), forest) for model in MODELS]
     server = ModelServer(http_port=told.http_port, grpc_port=told.grpc_port, enable_grpc=True, workers=1)
     listen.say(told)
     server.start(models)
