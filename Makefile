@@ -17,10 +17,12 @@ $(error make can't work with spaces in a path: neither this folder nor DATA may 
 endif
 
 PYTHON ?= python3
+MLSERVER_PYTHON ?= $(PYTHON)
 SIZE ?= small
 PORT ?= 8080
 PREDICTOR_PORT ?= 8085
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hemline/tools
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -37,6 +39,7 @@ VENV := .venv
 SETUP := $(VENV)/.done
 LOCK := pipelines/requirements.lock
 CLIENTS := .venv-clients
+MLSERVER := .venv-mlserver
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
@@ -123,12 +126,15 @@ $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
 	ln -sf $$($(VENV)/bin/python -c 'from hemline import pair; print(pair.onnxruntime_library())') $(VENV)/libonnxruntime.so
 	@touch $@
 
-.PHONY: setup-clients
-setup-clients: $(CLIENTS)/.done ## KServe's and Triton's Python clients, which the end-to-end tests ask with
+.PHONY: setup-clients setup-mlserver
+setup-clients: $(CLIENTS)/.done ## KServe's SDK, Triton's clients and what else the conformance tests ask with
+setup-mlserver: $(MLSERVER)/.done ## MLServer, which the conformance tests put behind the transformer
 
-$(CLIENTS)/.done: e2e/requirements-clients.lock
-	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+# MLServer's wheel is for Python older than 3.13.
+$(MLSERVER)/.done: PYTHON := $(MLSERVER_PYTHON)
+$(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 build: ## The release binaries
@@ -136,8 +142,8 @@ build: ## The release binaries
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint fmt deny test-rust test-loom test-pipelines test-e2e test-sample golden
-test: lint test-rust test-pipelines test-e2e smoke test-sample ## Everything that must hold before a change lands
+.PHONY: test lint fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
+test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
@@ -166,12 +172,33 @@ test-loom: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/loom
 test-loom: ## The queue and the permits in every order that their threads can take
 	cargo test --locked --package dataplane --release --lib worker::loom
 
+# The instrumentation needs no sanitizer: the decoders are safe Rust, and a panic is a crash.
+FUZZ_SECONDS ?= 15
+FUZZ = CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz $(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION) run --sanitizer none --fuzz-dir dataplane/fuzz
+fuzz: $(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION) ## The decoders on what nobody would send [FUZZ_SECONDS=300 for each]
+	set -e; for target in v1_json v2_json v2_binary grpc; do \
+	  mkdir -p $(CARGO_TARGET_DIR)/fuzz/corpus/$$target; \
+	  $(FUZZ) $$target $(CARGO_TARGET_DIR)/fuzz/corpus/$$target dataplane/fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
+	cargo install cargo-fuzz --quiet --locked --debug --version $(CARGO_FUZZ_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+	mv $(TOOLS)/bin/cargo-fuzz $@
+
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests
 
-test-e2e: $(DONE)/load $(CLIENTS)/.done build ## The running pair, from outside
-	HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE) \
-	  $(PYTEST) e2e
+UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE)
+WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
+
+test-e2e: $(DONE)/load build ## The running pair, from outside
+	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
+
+# Triton's gRPC client is asked in a process of its own: its protobuf names are those of KServe's.
+conformance: $(DONE)/load $(CLIENTS)/.done $(MLSERVER)/.done build ## Clients and servers that others made, with ours
+	$(UNDER_TEST) $(PYTEST) e2e -m conformance
+	$(WITH_CLIENTS) e2e/conformance --ignore e2e/conformance/test_triton_grpc.py
+	$(WITH_CLIENTS) e2e/conformance/test_triton_grpc.py
 
 test-sample: ## The smoke test on a sample of H&M's data, where there is one [HEMLINE_HM_DATA=dir]
 	$(if $(HEMLINE_HM_DATA),$(MAKE) smoke DATA=$(HEMLINE_HM_DATA),@echo "no sample of H&M's data here: set HEMLINE_HM_DATA to its folder")
@@ -205,8 +232,10 @@ lock: ## Compile the Python lock files anew (needs uv)
 	  uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements$${extra:+-$$extra}.lock; \
 	done
-	cd e2e && uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-clients.lock
+	cd e2e && for name in clients mlserver; do \
+	  uv pip compile requirements-$$name.in --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-$$name.lock; \
+	done
 
 clean: ## Forget generated data, training and builds
-	rm -rf .hemline $(VENV) $(CLIENTS) target
+	rm -rf .hemline $(VENV) $(CLIENTS) $(MLSERVER) target

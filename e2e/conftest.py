@@ -16,6 +16,7 @@ from hemline.pair import Server
 REPOSITORY = Path(__file__).resolve().parents[1]
 NEEDED = ("HEMLINE_WORK", "HEMLINE_BUNDLE", "HEMLINE_STORE")
 # What the servers read from their environment: a test says it with flags, and nothing else may.
+KEPT = ("HEMLINE_HM_DATA", "HEMLINE_CLIENTS", "HEMLINE_MLSERVER")
 FOREIGN = ("HEMLINE_", "PREDICTOR_", "INFERENCE_SERVICE_NAME", "RANKING_MODEL_TYPE")
 
 
@@ -28,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     work, bundle, store = (os.environ[name] for name in NEEDED)
     config.stash[UNDER_TEST] = UnderTest(binaries, Path(work).resolve(), Path(bundle).resolve(), store)
     for name in list(os.environ):
-        if name.startswith(FOREIGN) and name not in ("HEMLINE_HM_DATA", "HEMLINE_CLIENTS"):
+        if name.startswith(FOREIGN) and name not in KEPT:
             del os.environ[name]
 
 

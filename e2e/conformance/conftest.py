@@ -1,0 +1,94 @@
+"""The pair, for clients that others made. These tests run in the clients' environment (.venv-clients).
+
+`make conformance` says what is under test: HEMLINE_BINARIES, HEMLINE_BUNDLE, HEMLINE_STORE, and where ONNX
+Runtime is: ORT_DYLIB_PATH.
+"""
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from served import WORDS, Column, Served
+
+from hemline.pair import MODEL, Pair, Server
+
+NEEDED = ("HEMLINE_BINARIES", "HEMLINE_BUNDLE", "HEMLINE_STORE", "ORT_DYLIB_PATH")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reads what is under test. Raises UsageError where nobody says it."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        raise pytest.UsageError(f"{', '.join(missing)}: not set; run `make conformance`, which sets them")
+    config.stash[UNDER_TEST] = {name: os.environ.pop(name) for name in NEEDED[:3]}
+
+
+UNDER_TEST = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def bundle(pytestconfig) -> Path:
+    """The bundle under test."""
+    return Path(pytestconfig.stash[UNDER_TEST]["HEMLINE_BUNDLE"]).resolve()
+
+
+@pytest.fixture(scope="session")
+def pair(pytestconfig, bundle, tmp_path_factory):
+    """The pair, with gRPC on free ports."""
+    names = pytestconfig.stash[UNDER_TEST]
+    with Pair(
+        bundle,
+        names["HEMLINE_STORE"],
+        Path(names["HEMLINE_BINARIES"]).resolve(),
+        logs=tmp_path_factory.mktemp("pair"),
+        transformer_args=["--grpc-port=0"],
+        predictor_args=["--grpc-port=0"],
+    ) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def predictor(pair, bundle) -> Served:
+    """predictor-gbdt, asked to score three rows of numbers and texts."""
+    rest, grpc = addresses(pair.predictor)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    numbers = np.array([[18.0], [0.1], [-1.5]], np.float32)
+    words = np.array([[word] for word in WORDS], np.object_)
+    features = {
+        feature["name"]: Column(feature["datatype"], numbers if feature["datatype"] == "FP32" else words)
+        for feature in manifest["ranking"]["features"]
+    }
+    articles = Column("BYTES", np.array([["0108775015"], ["0108775044"], ["Ä"]], np.object_))
+    rows = [list(row) for row in zip(*(column.flat for column in features.values()), strict=True)]
+    instance = {"ranking_features": rows, "article_ids": articles.flat}
+    return Served(rest, grpc, MODEL, features | {"article_id": articles}, instance)
+
+
+@pytest.fixture(scope="session")
+def transformer(pair, pytestconfig, bundle) -> Served:
+    """The transformer, asked by a customer of the store."""
+    rest, grpc = addresses(pair.transformer)
+    store = pytestconfig.stash[UNDER_TEST]["HEMLINE_STORE"].removeprefix("sqlite://")
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+        (customer,) = db.execute("SELECT customer_id FROM interactions ORDER BY 1 LIMIT 1").fetchone()
+    date = json.loads((bundle / "manifest.json").read_text())["window"]["test_end"]
+    instance = {"customer_id": customer, "transaction_date": date}
+    question = {name: Column("BYTES", np.array([value], np.object_)) for name, value in instance.items()}
+    return Served(rest, grpc, MODEL, question, instance)
+
+
+@pytest.fixture(params=["predictor", "transformer"])
+def served(request) -> Served:
+    """Each of the two servers in turn."""
+    return request.getfixturevalue(request.param)
+
+
+def addresses(server: Server) -> tuple[str, str]:
+    """Where REST and gRPC listen, by the line that says it."""
+    rest = server.url.removeprefix("http://")
+    line = next(line for line in server.lines() if line.get("message") == "listening")
+    return rest, line["grpc"]

@@ -1,0 +1,142 @@
+"""KServe's Python REST client works unchanged, over V1 and V2, with JSON and with binary tensors."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import httpx
+import numpy as np
+import pytest
+from kserve import InferenceRESTClient, InferInput, InferRequest, InferResponse, RESTConfig
+from kserve.protocol.infer_type import RequestedOutput
+from served import MISTAKES, Column, Served, check
+
+Call = Callable[[InferenceRESTClient], Coroutine]
+
+
+def run(protocol: str, call: Call) -> object:
+    """What one call of a client gives."""
+
+    async def once() -> object:
+        async with InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) as client:
+            return await call(client)
+
+    return asyncio.run(once())
+
+
+def tensor(name: str, column: Column, binary: bool) -> InferInput:
+    """An input as the client makes it."""
+    made = InferInput(name, column.shape, column.datatype)
+    made.set_data_from_numpy(column.values, binary_data=binary)
+    return made
+
+
+def infer(served: Served, question: dict[str, Column], *, binary: bool = False, **more) -> InferResponse:
+    """The client's answer over V2."""
+    inputs = [tensor(name, column, binary) for name, column in question.items()]
+    request = InferRequest(served.model, inputs, **more)
+    return run("v2", lambda client: client.infer(served.url, request, served.model))
+
+
+def read(answer: InferResponse) -> dict[str, np.ndarray]:
+    """The outputs that the client read."""
+    return {output.name: output.as_numpy() for output in answer.outputs}
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_it_reads_health(served, protocol):
+    assert run(protocol, lambda client: client.is_server_live(served.url)) is True
+    assert run(protocol, lambda client: client.is_model_ready(served.url, served.model)) is True
+    if protocol == "v2":
+        assert run(protocol, lambda client: client.is_server_ready(served.url)) is True
+        assert run(protocol, lambda client: client.is_model_ready(served.url, "nobody")) is False
+
+
+def test_it_reads_v1(served):
+    answer = run("v1", lambda client: client.infer(served.url, served.v1_body(), served.model))
+    assert answer == {"predictions": served.predictions}
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_it_infers_with_numbers_and_texts(served, binary):
+    answer = infer(served, served.question, binary=binary)
+    check(read(answer), served.answer)
+    assert answer.model_name == served.model
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_binary_outputs_come_where_they_are_asked_for(served, binary):
+    parameters = {"binary_data_output": True}
+    check(read(infer(served, served.question, binary=binary, parameters=parameters)), served.answer)
+
+
+def test_inputs_may_be_binary_and_json_in_one_request(predictor):
+    inputs = [
+        tensor(name, column, binary=column.datatype == "FP32") for name, column in predictor.question.items()
+    ]
+    request = InferRequest(predictor.model, inputs)
+    answer = run("v2", lambda client: client.infer(predictor.url, request, predictor.model))
+    check(read(answer), predictor.answer)
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_only_the_outputs_that_are_asked_for_come_in_their_order(served, binary):
+    names = list(served.answer)[1::-1]
+    wanted = [RequestedOutput(name, {"binary_data": binary}) for name in names]
+    check(read(infer(served, served.question, request_outputs=wanted)), served.answer, names)
+
+
+def test_an_output_says_for_itself_whether_it_is_binary(served):
+    first, second = list(served.answer)[:2]
+    wanted = [RequestedOutput(first, {"binary_data": True}), RequestedOutput(second, {"binary_data": False})]
+    check(read(infer(served, served.question, request_outputs=wanted)), served.answer, [first, second])
+
+
+def test_ids_come_back_and_parameters_are_taken(served):
+    parameters = {"note": "a", "count": 3, "sure": True}
+    answer = infer(served, served.question, request_id="seven", parameters=parameters)
+    assert answer.id == "seven"
+    check(read(answer), served.answer)
+
+
+def refusal(call: Callable[[], object]) -> tuple[int, str]:
+    """Status and text of the client's own exception."""
+    with pytest.raises(httpx.HTTPStatusError) as raised:
+        call()
+    return raised.value.response.status_code, str(raised.value)
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_an_unknown_model_is_404(served, protocol):
+    body = served.v1_body() if protocol == "v1" else served.body()
+    status, text = refusal(lambda: run(protocol, lambda client: client.infer(served.url, body, "nobody")))
+    assert status == 404
+    assert "nobody" in text
+
+
+def test_what_a_v1_model_does_not_take_is_400(served):
+    body = {"instances": [{"customer_id": 7}]}
+    status, text = refusal(lambda: run("v1", lambda client: client.infer(served.url, body, served.model)))
+    assert status == 400
+    assert "field `" in text
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_wrong_input_is_400_and_named(served, mistake, binary):
+    status, text = refusal(lambda: infer(served, served.mistakes[mistake], binary=binary))
+    assert status == 400
+    assert f"`{served.first}`" in text
+
+
+def test_an_output_that_is_not_there_is_400(served):
+    wanted = [RequestedOutput("shoe_size")]
+    status, text = refusal(lambda: infer(served, served.question, request_outputs=wanted))
+    assert status == 400
+    assert "shoe_size" in text
+
+
+def test_nobody_explains(served):
+    status, _ = refusal(
+        lambda: run("v1", lambda client: client.explain(served.url, served.model, served.v1_body()))
+    )
+    assert status == 501
