@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
 const LATENCY_BUCKETS: [f64; 18] = [
@@ -19,6 +21,9 @@ pub struct Metrics {
     in_flight: IntGauge,
     steps: HistogramVec,
     upstream: IntCounterVec,
+    connections: IntGaugeVec,
+    cut: IntCounter,
+    handshakes: IntCounter,
 }
 
 impl Metrics {
@@ -47,12 +52,27 @@ impl Metrics {
                 Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),
                 &["upstream", "outcome"],
             )?,
+            connections: IntGaugeVec::new(
+                Opts::new("server_connections", "Connections that are open, by listener: rest, grpc, uds, admin."),
+                &["listener"],
+            )?,
+            cut: IntCounter::new(
+                "server_requests_cut_total",
+                "Inferences that the end of a drain left without an answer.",
+            )?,
+            handshakes: IntCounter::new(
+                "server_tls_handshake_failures_total",
+                "Connections that never came to speak TLS: refused, broken off, or too slow.",
+            )?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         metrics.registry.register(Box::new(metrics.steps.clone()))?;
         metrics.registry.register(Box::new(metrics.upstream.clone()))?;
+        metrics.registry.register(Box::new(metrics.connections.clone()))?;
+        metrics.registry.register(Box::new(metrics.cut.clone()))?;
+        metrics.registry.register(Box::new(metrics.handshakes.clone()))?;
         Ok(metrics)
     }
 
@@ -85,6 +105,24 @@ impl Metrics {
         self.upstream.with_label_values(&[upstream, outcome]).inc();
     }
 
+    /// A connection to this listener is opened; it is closed when the guard is dropped.
+    #[must_use]
+    pub fn connected(&self, listener: &str) -> InFlight {
+        let connections = self.connections.with_label_values(&[listener]);
+        connections.inc();
+        InFlight(connections)
+    }
+
+    /// So many inferences were cut.
+    pub fn cut(&self, requests: u64) {
+        self.cut.inc_by(requests);
+    }
+
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self) {
+        self.handshakes.inc();
+    }
+
     /// The text that a scraper reads.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
@@ -96,7 +134,7 @@ impl Metrics {
     }
 }
 
-/// A request in flight.
+/// A request in flight, or a connection that is open.
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
 

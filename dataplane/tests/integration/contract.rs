@@ -75,6 +75,7 @@ async fn metrics_keep_their_names_types_and_labels() {
     server.post("/v1/models/sum:predict", V1).await.json();
     server.handler.metrics.step("rank", std::time::Duration::from_millis(1));
     server.handler.metrics.upstream("ranking", "ok");
+    let _open = server.handler.metrics.connected("rest");
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
     for line in server.get("/metrics").await.text().lines() {

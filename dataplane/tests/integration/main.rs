@@ -6,6 +6,7 @@
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod connections;
 mod contract;
 mod deadline;
 mod drain;
@@ -21,6 +22,8 @@ mod owned;
 mod predictor;
 mod predictor_failures;
 mod serving;
+mod tls;
 mod toy;
 mod v1;
 mod v2;
+mod wire;
