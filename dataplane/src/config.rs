@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fmt, fs,
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -28,6 +29,30 @@ pub struct ServerArgs {
     /// Port for REST, health and metrics; 0 takes a free one
     #[arg(long, env = "HEMLINE_HTTP_PORT", default_value_t = 8080)]
     pub http_port: u16,
+
+    /// Whether to listen for gRPC
+    #[arg(long, env = "HEMLINE_ENABLE_GRPC", default_value = "true", value_parser = flag, action = ArgAction::Set)]
+    pub enable_grpc: bool,
+
+    /// Port for gRPC; it serves what the REST port serves, and 0 takes a free one
+    #[arg(long, env = "HEMLINE_GRPC_PORT", default_value_t = 8081)]
+    pub grpc_port: u16,
+
+    /// Unix socket to listen on too, in plain text
+    #[arg(long, env = "HEMLINE_UDS", value_name = "PATH")]
+    pub uds: Option<PathBuf>,
+
+    /// Port for health and metrics alone, always in plain text; 0 takes a free one
+    #[arg(long, env = "HEMLINE_ADMIN_PORT")]
+    pub admin_port: Option<u16>,
+
+    /// What callers must prove, and be shown.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// How long and how many connections are borne with.
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 
     /// Name of the model in every path
     #[arg(long, env = "INFERENCE_SERVICE_NAME", default_value = "hemline", value_parser = model_name)]
@@ -73,17 +98,55 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_MODEL_WATCH", default_value = "10s", value_parser = duration)]
     pub model_watch: Duration,
 
-    /// On SIGTERM, time between saying "not ready" and closing the listener, so that endpoints are withdrawn first
+    /// On SIGTERM, time between saying "not ready" and closing the listeners, so that endpoints are withdrawn first
     #[arg(long, env = "HEMLINE_DRAIN_DELAY", default_value = "3s", value_parser = duration)]
     pub drain_delay: Duration,
 
-    /// After the listener is closed, time for requests under way to end
+    /// After the listeners are closed, time for requests under way to end, whatever their protocol
     #[arg(long, env = "HEMLINE_DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,
 
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "HEMLINE_LOG", default_value = "info")]
     pub log_level: String,
+}
+
+/// TLS on the REST and gRPC ports.
+#[derive(Args, Clone, Debug)]
+pub struct TlsArgs {
+    /// PEM file with the certificate chain; with it the REST and gRPC ports speak TLS only
+    #[arg(long, env = "HEMLINE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "HEMLINE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// PEM file with the authorities that a caller's certificate must come from; without it, callers need none
+    #[arg(long, env = "HEMLINE_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+}
+
+/// What connections are held to.
+#[derive(Args, Clone, Debug)]
+pub struct ConnectionArgs {
+    /// Time for a request's head, from its first byte to its last
+    #[arg(long, env = "HEMLINE_HEADER_READ_TIMEOUT", default_value = "10s", value_parser = timeout)]
+    pub header_read_timeout: Duration,
+
+    /// Time after which a connection without a request is closed
+    #[arg(
+        long,
+        alias = "timeout-keep-alive",
+        env = "HEMLINE_KEEP_ALIVE_TIMEOUT",
+        default_value = "65s",
+        value_parser = timeout
+    )]
+    pub keep_alive_timeout: Duration,
+
+    /// Most connections open at once; further ones wait to be accepted
+    #[arg(long, env = "HEMLINE_MAX_CONNECTIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
 }
 
 impl ServerArgs {
@@ -235,10 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn grpc_is_switched_as_kserve_switches_it() {
+        for (text, on) in [("y", true), ("Yes", true), ("1", true), ("on", true), ("false", false), ("0", false)] {
+            assert_eq!(settings(&["--enable_grpc", text]).ok().unwrap().server.enable_grpc, on, "{text}");
+        }
+        assert!(settings(&[]).ok().unwrap().server.enable_grpc);
+        let kept = settings(&["--timeout-keep-alive", "5"]).ok().unwrap().server.connections.keep_alive_timeout;
+        assert_eq!(kept, Duration::from_secs(5));
+    }
+
+    #[test]
     fn a_wrong_setting_is_refused() {
-        for arguments in
-            [vec!["--http-port", "x"], vec!["--workers", "0"], vec!["--model-name", "a/b"], vec!["--nonsense"]]
-        {
+        for arguments in [
+            vec!["--http-port", "x"],
+            vec!["--workers", "0"],
+            vec!["--model-name", "a/b"],
+            vec!["--nonsense"],
+            vec!["--enable-grpc", "maybe"],
+            vec!["--max-connections", "0"],
+            vec!["--keep-alive-timeout", "0"],
+            vec!["--tls-cert", "cert.pem"],
+            vec!["--tls-key", "key.pem"],
+            vec!["--tls-client-ca", "ca.pem"],
+        ] {
             assert!(settings(&arguments).is_err(), "{arguments:?}");
         }
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
@@ -27,6 +28,9 @@ pub struct Metrics {
     queued: IntGaugeVec,
     waited: HistogramVec,
     batches: HistogramVec,
+    connections: IntGaugeVec,
+    cut: IntCounter,
+    handshakes: IntCounter,
 }
 
 impl Metrics {
@@ -68,6 +72,18 @@ impl Metrics {
                     .buckets(BATCH_BUCKETS.to_vec()),
                 &["model"],
             )?,
+            connections: IntGaugeVec::new(
+                Opts::new("server_connections", "Connections that are open, by listener: rest, grpc, uds, admin."),
+                &["listener"],
+            )?,
+            cut: IntCounter::new(
+                "server_requests_cut_total",
+                "Inferences that the end of a drain left without an answer.",
+            )?,
+            handshakes: IntCounter::new(
+                "server_tls_handshake_failures_total",
+                "Connections that never came to speak TLS: refused, broken off, or too slow.",
+            )?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
@@ -77,6 +93,9 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.queued.clone()))?;
         metrics.registry.register(Box::new(metrics.waited.clone()))?;
         metrics.registry.register(Box::new(metrics.batches.clone()))?;
+        metrics.registry.register(Box::new(metrics.connections.clone()))?;
+        metrics.registry.register(Box::new(metrics.cut.clone()))?;
+        metrics.registry.register(Box::new(metrics.handshakes.clone()))?;
         Ok(metrics)
     }
 
@@ -119,6 +138,24 @@ impl Metrics {
         }
     }
 
+    /// A connection to this listener is opened; it is closed when the guard is dropped.
+    #[must_use]
+    pub fn connected(&self, listener: &str) -> InFlight {
+        let connections = self.connections.with_label_values(&[listener]);
+        connections.inc();
+        InFlight(connections)
+    }
+
+    /// So many inferences were cut.
+    pub fn cut(&self, requests: u64) {
+        self.cut.inc_by(requests);
+    }
+
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self) {
+        self.handshakes.inc();
+    }
+
     /// The text that a scraper reads.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
@@ -130,7 +167,7 @@ impl Metrics {
     }
 }
 
-/// A request in flight.
+/// A request in flight, or a connection that is open.
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
 

@@ -1,108 +1,166 @@
-//! Bind, serve, hear the signal, drain.
+//! Bind, serve, hear the signals, drain.
+//!
+//! One [`Router`] answers on every data [`listener`]: REST, gRPC, and a Unix socket; [`admin`] has a port of its own. A
+//! [`connection`] may come over [`tls`], speaks HTTP/1 or HTTP/2, and is borne with as [`patience`] says, by what [`activity`] saw.
+//! Told to stop, the server leaves by [`drain`].
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc};
 
-use axum::serve::ListenerExt;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use axum::Router;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     config::{ServerArgs, refuse},
     handler::Handler,
-    repository, rest,
+    metrics::Metrics,
+    readiness::Readiness,
+    repository::{self, Repository},
+    rest,
 };
 
-/// Binds the REST port.
-///
-/// # Errors
-/// The address can't be had; the text names it.
-pub async fn bind(args: &ServerArgs) -> Result<TcpListener, String> {
-    let address = SocketAddr::new(args.host, args.http_port);
-    TcpListener::bind(address).await.map_err(|error| format!("--http-port: {address} can't be bound: {error}"))
-}
+mod activity;
+mod admin;
+mod connection;
+mod drain;
+mod listener;
+mod patience;
+mod tls;
 
-/// Binds and serves until told to stop; the process's exit code. `background` runs beside it, once the port is had: a start that
+use connection::Endpoint;
+use drain::Signals;
+use listener::{Listener, Listeners};
+use tls::Current;
+
+/// Binds and serves until told to stop; the process's exit code. `background` runs beside it, once the ports are had: a start that
 /// fails says just why.
 pub async fn run(
     handler: Handler,
     args: &ServerArgs,
     background: impl Future<Output = ()> + Send + 'static,
 ) -> ExitCode {
-    let listener = match bind(args).await {
-        Ok(listener) => listener,
-        Err(reason) => return refuse(reason),
-    };
-    tokio::spawn(background);
-    if handler.repository.has_loaders() {
-        tokio::spawn(repository::watch(handler.repository.clone(), args.model_watch));
-    }
-    match serve(listener, handler, args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the server failed");
-            ExitCode::FAILURE
-        }
-    }
+    Server::new(handler, args).run(background).await
 }
 
-/// Serves until SIGTERM or SIGINT, then drains: says "not ready" for the delay, closes the listener, lets requests under way end.
-///
-/// # Errors
-/// The listener fails, or signals can't be heard.
-pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -> io::Result<()> {
-    let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
-    let address = listener.local_addr()?;
-    // Heard from before anybody is told that this server listens.
-    let mut signals =
-        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    tracing::info!(rest = %address, model = args.model_name, "listening");
-    let (close, mut closed) = watch::channel(false);
-    // Small answers go out at once instead of waiting to be joined with more.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, rest::router(Arc::new(handler)));
-    let mut server = tokio::spawn(
-        server.with_graceful_shutdown(async move { drop(closed.wait_for(|closed| *closed).await) }).into_future(),
-    );
-    let delay = tokio::select! {
-        ended = &mut server => return ended?,
-        delay = signals.stop(args.drain_delay) => delay,
-    };
-    readiness.drain();
-    tracing::info!(delay_ms = delay.as_millis(), "draining");
-    let drain = async {
-        tokio::time::sleep(delay).await;
-        let _ = close.send(true);
-        tokio::time::timeout(args.drain_timeout, &mut server).await
-    };
-    let cut = tokio::select! {
-        drained = drain => drained.is_err().then_some("the drain timeout passed"),
-        _ = signals.interrupt.recv() => Some("interrupted again"),
-    };
-    if let Some(reason) = cut {
-        match metrics.in_flight() {
-            0 => tracing::info!(reason, "connections without a request are cut"),
-            requests => tracing::warn!(requests, reason, "requests under way are cut"),
-        }
-        server.abort();
+/// A server that may have more to it than [`run`] gives: further routes, and others to tell of SIGHUP.
+pub struct Server<'a> {
+    args: &'a ServerArgs,
+    readiness: Readiness,
+    metrics: Metrics,
+    data: Router,
+    admin: Router,
+    repository: Repository,
+    reload: watch::Sender<()>,
+}
+
+impl<'a> Server<'a> {
+    /// A handler's REST routes on the data listeners; its health and metrics on the admin port.
+    #[must_use]
+    pub fn new(handler: Handler, args: &'a ServerArgs) -> Self {
+        let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
+        let repository = handler.repository.clone();
+        let data = rest::router(Arc::new(handler));
+        let admin = admin::router(&data);
+        Self { args, readiness, metrics, data, admin, repository, reload: watch::Sender::default() }
     }
-    tracing::info!("stopped");
-    Ok(())
-}
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+    /// Further routes on every data listener.
+    ///
+    /// # Panics
+    /// A route is there already, or both have a fallback.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Router) -> Self {
+        self.data = self.data.merge(routes);
+        self
+    }
 
-impl Signals {
-    /// Waits to be told to stop. A person's Ctrl-C needs no delay: nobody routes traffic by endpoints to a terminal.
-    async fn stop(&mut self, delay: Duration) -> Duration {
-        tokio::select! {
-            _ = self.terminate.recv() => delay,
-            _ = self.interrupt.recv() => Duration::ZERO,
+    /// Further routes on the admin port.
+    ///
+    /// # Panics
+    /// As [`Server::with_routes`].
+    #[must_use]
+    pub fn with_admin_routes(mut self, routes: Router) -> Self {
+        self.admin = self.admin.merge(routes);
+        self
+    }
+
+    /// Changes whenever the process is told to read its files anew (SIGHUP).
+    #[must_use]
+    pub fn reloads(&self) -> watch::Receiver<()> {
+        self.reload.subscribe()
+    }
+
+    /// Binds and serves until told to stop; the process's exit code. What is still connected then ends with the process.
+    pub async fn run(self, background: impl Future<Output = ()> + Send + 'static) -> ExitCode {
+        let (tls, listeners) = match self.open().await {
+            Ok(open) => open,
+            Err(reason) => return refuse(reason),
+        };
+        tokio::spawn(background);
+        if self.repository.has_loaders() {
+            tokio::spawn(repository::watch(self.repository.clone(), self.args.model_watch, self.reloads()));
         }
+        match self.serve(tls, listeners).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "the server failed");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<(Option<Current>, Listeners), String> {
+        let tls = tls::Files::of(&self.args.tls).map(|files| files.watch(self.reloads())).transpose()?;
+        Ok((tls, Listeners::bind(self.args).await?))
+    }
+
+    async fn serve(self, tls: Option<Current>, listeners: Listeners) -> io::Result<()> {
+        // Heard from before anybody is told that this server listens.
+        let mut signals = Signals::hear(self.reload.clone())?;
+        let address = |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address.clone());
+        tracing::info!(
+            rest = listeners.rest.address,
+            grpc = address(&listeners.grpc),
+            uds = address(&listeners.uds),
+            admin = address(&listeners.admin),
+            tls = tls.is_some(),
+            model = self.args.model_name,
+            "listening"
+        );
+        let closing = self.accept(tls, listeners);
+        let delay = signals.stop(self.args.drain_delay).await;
+        drain::drain(self.args, delay, &mut signals, closing, (&self.readiness, &self.metrics)).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Accepts in the background, until the sender that it returns says that it closes.
+    fn accept(&self, tls: Option<Current>, listeners: Listeners) -> watch::Sender<bool> {
+        let closing = watch::Sender::new(false);
+        let endpoint = |name, router: &Router, tls| Endpoint {
+            name,
+            router: router.clone(),
+            tls,
+            http: connection::http(),
+            limits: (&self.args.connections).into(),
+            readiness: self.readiness.clone(),
+            metrics: self.metrics.clone(),
+            closing: closing.subscribe(),
+        };
+        // The admin port has its own: whoever looks after a server that is full must get in.
+        let permits = || Arc::new(Semaphore::new(self.args.connections.max_connections as usize));
+        let (data, admin) = (permits(), permits());
+        let Listeners { rest, grpc, uds, admin: admin_port } = listeners;
+        let all = [
+            (Some(rest), endpoint("rest", &self.data, tls.clone()), data.clone()),
+            (grpc, endpoint("grpc", &self.data, tls), data.clone()),
+            (uds, endpoint("uds", &self.data, None), data),
+            (admin_port, endpoint("admin", &self.admin, None), admin),
+        ];
+        for (listener, endpoint, permits) in all {
+            if let Some(listener) = listener {
+                tokio::spawn(listener.serve(Arc::new(endpoint), permits));
+            }
+        }
+        closing
     }
 }

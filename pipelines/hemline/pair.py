@@ -253,6 +253,8 @@ def predictions(body: dict) -> list[dict]:
 def environment() -> dict[str, str]:
     """The servers' environment: ours, with ONNX Runtime's library from the wheel where none is named."""
     variables = dict(os.environ)
+    # Two servers of one machine can't both have gRPC's usual port.
+    variables.setdefault("HEMLINE_GRPC_PORT", "0")
     if "ORT_DYLIB_PATH" not in variables:
         variables["ORT_DYLIB_PATH"] = str(onnxruntime_library())
     if "HEMLINE_LOG" in variables:

@@ -4,20 +4,13 @@ use std::{
     collections::HashMap, fmt::Write as _, fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration,
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
 use super::{Loader, Repository};
 
-/// Looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and at each SIGHUP whatever it
-/// finds. What could not be loaded is not tried again until it changes or somebody asks.
-pub async fn watch(repository: Repository, interval: Duration) {
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
-        Err(error) => return tracing::error!(%error, "SIGHUP can't be heard: models are not watched"),
-    };
+/// Looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and whatever it finds where
+/// `asked` changes, as it does at SIGHUP. What could not be loaded is not tried again until it changes or somebody asks.
+pub async fn watch(repository: Repository, interval: Duration, mut asked: Receiver<()>) {
     let mut seen = HashMap::new();
     for (name, loader) in repository.loaders() {
         seen.insert(name, look(loader).await);
@@ -27,14 +20,16 @@ pub async fn watch(repository: Repository, interval: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
-        let asked = tokio::select! {
+        let forced = tokio::select! {
             _ = ticks.tick(), if watched => false,
-            _ = hangups.recv() => true,
+            Ok(()) = asked.changed() => true,
+            // Nobody looks and nobody can ask any more.
+            else => return,
         };
         for (name, loader) in repository.loaders() {
             let fingerprint = look(loader).await;
             let changed = fingerprint.is_some() && seen.get(&name) != Some(&fingerprint);
-            if changed || asked {
+            if changed || forced {
                 seen.insert(name.clone(), fingerprint);
                 // A failure is logged and told in the index; what was loaded before serves on.
                 drop(repository.load(&name).await);

@@ -78,6 +78,7 @@ async fn metrics_keep_their_names_types_and_labels() {
     let queue = server.handler.metrics.queue("sum");
     queue.enter().taken();
     queue.batch(2);
+    let _open = server.handler.metrics.connected("rest");
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
     for line in server.get("/metrics").await.text().lines() {

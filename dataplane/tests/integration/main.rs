@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batching;
+mod connections;
 mod contract;
 mod deadline;
 mod drain;
@@ -22,6 +23,8 @@ mod owned;
 mod predictor;
 mod predictor_failures;
 mod serving;
+mod tls;
 mod toy;
 mod v1;
 mod v2;
+mod wire;

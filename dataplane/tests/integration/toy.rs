@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -10,23 +11,39 @@ use std::{
 
 use serde_json::Value;
 
+const FREE_PORTS: [&str; 6] = ["--host", "127.0.0.1", "--http-port", "0", "--model-name", "toy"];
+
+fn program() -> PathBuf {
+    // cargo puts examples beside the folder of test binaries.
+    let path = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("toy");
+    assert!(path.exists(), "{} is missing; `cargo test -p dataplane` builds it", path.display());
+    path
+}
+
 /// The running example.
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    listening: Value,
     lines: mpsc::Receiver<String>,
 }
 
 impl Process {
     /// Starts it, and waits until it says where it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        // cargo puts examples beside the folder of test binaries.
-        let path = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("toy");
-        assert!(path.exists(), "{} is missing; `cargo test -p dataplane` builds it", path.display());
-        let mut child = Command::new(path)
-            .args(["--host", "127.0.0.1", "--http-port", "0", "--model-name", "toy"])
-            .args(arguments)
+        Self::of(Command::new(program()).args(FREE_PORTS).args(arguments))
+    }
+
+    /// As [`Process::start`], with so many file descriptors.
+    pub(crate) fn start_with_descriptors(count: u32, arguments: &[&str]) -> Self {
+        let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        Self::of(Command::new("sh").args(["-c", &limited]).arg(program()).args(FREE_PORTS).args(arguments))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command
             .env("INFERENCE_SERVICE_NAME", "shop")
+            .env("HEMLINE_GRPC_PORT", "0")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -37,7 +54,29 @@ impl Process {
         let listening: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
         assert_eq!(listening["message"], "listening", "{first}");
         let url = format!("http://{}", listening["rest"].as_str().unwrap());
-        Self { child, url, lines }
+        Self { child, url, listening, lines }
+    }
+
+    /// How it refuses to start: its exit code and its one line.
+    pub(crate) fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
+        let ended =
+            Command::new(program()).args(FREE_PORTS).args(arguments).env("HEMLINE_GRPC_PORT", "0").output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    }
+
+    /// Where it listens with this listener: `rest`, `grpc`, `uds` or `admin`.
+    pub(crate) fn address(&self, listener: &str) -> Option<&str> {
+        self.listening.get(listener)?.as_str()
+    }
+
+    /// Waits until it logs this message; that line.
+    pub(crate) fn until_logged(&self, message: &str) -> Value {
+        loop {
+            let line: Value = serde_json::from_str(&self.lines.recv().expect("it ended")).unwrap();
+            if line["message"] == message {
+                return line;
+            }
+        }
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -1,0 +1,172 @@
+//! One connection: TLS where it is asked for, then HTTP/1 or HTTP/2, whichever the caller speaks.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, Response, Version, header},
+};
+use futures_util::FutureExt;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
+use tower::Service;
+
+use super::{
+    activity::{Activity, Answer, Stream, Watched},
+    patience::{FIRST_REQUEST, Limits, Next, Patience},
+    tls,
+};
+use crate::{config::ConnectionArgs, metrics::Metrics, readiness::Readiness};
+
+/// As many as the queue of requests is long by default. A gRPC channel puts all its calls on one connection: fewer streams would
+/// hold back what the queue has room for, more would be refused behind it anyway, and cost memory before.
+const STREAMS: u32 = 256;
+
+/// A head may be no larger than this. It bounds what a connection can make the server hold, and bodies and answers stream through.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How often an HTTP/2 caller is asked for a sign of life, and how long it has for it: one that is gone frees its requests' threads.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the connections of one listener share.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) name: &'static str,
+    pub(super) router: Router,
+    pub(super) tls: Option<tls::Current>,
+    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) limits: Limits,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
+    /// Turns true when the listeners close. Whoever closes them waits until nobody holds it.
+    pub(super) closing: watch::Receiver<bool>,
+}
+
+impl From<&ConnectionArgs> for Limits {
+    fn from(args: &ConnectionArgs) -> Self {
+        Self { head: args.header_read_timeout, idle: args.keep_alive_timeout }
+    }
+}
+
+impl Endpoint {
+    /// Serves a connection in the background, and gives its permit back when it ends.
+    pub(super) fn spawn(self: &Arc<Self>, stream: Box<dyn Stream>, permit: Option<OwnedSemaphorePermit>) {
+        let endpoint = self.clone();
+        tokio::spawn(async move {
+            let _open = endpoint.metrics.connected(endpoint.name);
+            if let Err(error) = endpoint.serve(stream).await {
+                tracing::debug!(listener = endpoint.name, error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+
+    async fn serve(&self, stream: Box<dyn Stream>) -> Result<(), Failure> {
+        let Some(tls) = &self.tls else { return self.http(stream).await };
+        let met = tokio::select! {
+            met = tls.handshake(stream) => met,
+            () = self.left(Instant::now()) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server left")),
+        };
+        match met {
+            Ok(stream) => self.http(stream).await,
+            Err(error) => {
+                self.metrics.handshake_failed();
+                Err(format!("TLS: {error}").into())
+            }
+        }
+    }
+
+    /// Waits until the server has left, and somebody who connected at `opened` had time to say something.
+    async fn left(&self, opened: Instant) {
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+        sleep_until(opened + FIRST_REQUEST).await;
+    }
+
+    async fn http(&self, stream: Box<dyn Stream>) -> Result<(), Failure> {
+        let activity = Arc::new(Activity::default());
+        let service = {
+            let (router, readiness, activity) = (self.router.clone(), self.readiness.clone(), activity.clone());
+            service_fn(move |request: Request<Incoming>| {
+                let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
+                router.clone().call(request).map(move |answer| {
+                    let Ok(mut answer) = answer;
+                    if version < Version::HTTP_2 && readiness.is_draining() {
+                        hint(&mut answer);
+                    }
+                    Ok::<_, Infallible>(answer.map(|body| Answer { body, _underway: underway }))
+                })
+            })
+        };
+        let io = TokioIo::new(Watched { stream, activity: activity.clone() });
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        let mut patience = Patience::new(self.limits, Instant::now());
+        let mut timer = pin!(sleep_until(Instant::now() + self.limits.idle));
+        let mut closing = pin!(closed(self.closing.clone()));
+        poll_fn(|context| {
+            loop {
+                // First, so that what has come is known to `activity` when it is judged.
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(ended);
+                }
+                patience.closing = patience.closing || closing.as_mut().poll(context).is_ready();
+                match patience.next(&activity, Instant::now()) {
+                    Next::Tell => connection.as_mut().graceful_shutdown(),
+                    Next::End(why) => return Poll::Ready(Err(why.into())),
+                    Next::Wait(until) => {
+                        // A timer that goes off early looks again. Only one that would be late is moved, so a request moves none.
+                        if until < timer.deadline() {
+                            timer.as_mut().reset(until);
+                        }
+                        ready!(timer.as_mut().poll(context));
+                        timer.as_mut().reset(until);
+                    }
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Waits until the listeners close, and then once more for what the kernel has got by then: a connection that looks idle may have
+/// been asked something already.
+async fn closed(mut closing: watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+    tokio::task::yield_now().await;
+}
+
+/// Tells an HTTP/1 caller to ask its next question elsewhere. The connection closes behind the answer.
+fn hint(answer: &mut Response<Body>) {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// How HTTP is spoken, on every listener.
+pub(super) fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // Hyper's own limit counts idle time as a head's, and makes a timer for every request.
+    http.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    let (interval, timeout) = PING;
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(timeout)
+        .max_concurrent_streams(STREAMS);
+    http
+}
