@@ -162,7 +162,8 @@ def page(results: Results) -> str:
     shown = settings["connections"][len(settings["connections"]) // 2]
     parts = [
         f"{settings['started']}; {machine()}. {settings['rounds']} rounds of {settings['seconds']:g} s "
-        f"for each server and kind of request. The generator never used more than {busiest:.2f} of a core.",
+        f"for each server and kind of request. Load average before: {settings['load_average']:.2f}. "
+        f"The generator never used more than {busiest:.2f} of a core.",
     ]
     if settings["not_offered"]:
         parts.append(f"Not offered by Hemline, and so not measured: {', '.join(settings['not_offered'])}.")

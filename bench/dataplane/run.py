@@ -7,6 +7,7 @@ all of them alike; what is compared are ratios within a round.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -14,12 +15,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from arms import Arm, all_arms
 from payloads import PROTOCOLS, Payload, is_identity, payloads, request
 from report import write
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 CONSOLE = Console(stderr=True)
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def main() -> None:
     arms = all_arms(args.binaries, args.clients)
     missing = [protocol for protocol in PROTOCOLS if protocol not in arms[0].protocols]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    begun = time.time()
+    begun, busy = time.time(), os.getloadavg()[0]
     with Progress(*columns, console=CONSOLE) as progress, ExitStack() as running:
         starts = measure_starts(arms, args.work, args.starts, progress)
         for arm in arms:
@@ -173,6 +173,7 @@ def main() -> None:
             "seconds": args.seconds,
             "connections": args.connections,
             "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(begun)),
+            "load_average": busy,
             "not_offered": missing,
         },
         "labels": {arm.name: arm.label for arm in arms},
