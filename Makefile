@@ -210,7 +210,7 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 
 BENCH := $(CURDIR)/.hemline/bench
 
-.PHONY: bench-cold-start
+.PHONY: bench-cold-start bench-dataplane
 bench-cold-start: $(BENCH)/done build ## Start to ready, on a catalogue as large as H&M's
 	$(VENV)/bin/python bench/cold_start.py --bundle $(BENCH)/bundle --store sqlite://$(BENCH)/store.db --binaries $(BINARIES) --logs $(BENCH)/logs
 
@@ -223,6 +223,15 @@ $(BENCH)/done: | $(SETUP)
 	$(HEMLINE) bundle --work $(BENCH)/work --out $(BENCH)/bundle
 	$(HEMLINE) load --work $(BENCH)/work --store sqlite://$(BENCH)/store.db
 	@touch $@
+
+# One package at a time: cargo would mix the features of what several of them depend on.
+bench-dataplane: $(SETUP) $(CLIENTS)/.done ## The data plane beside its peers [QUICK=1]
+	for package in hemline handwritten furnace load; do \
+	  cargo build --locked --release --manifest-path bench/dataplane/Cargo.toml --package $$package \
+	    --target-dir $(CARGO_TARGET_DIR)/bench-dataplane; \
+	done
+	$(VENV)/bin/python bench/dataplane/run.py --binaries $(CARGO_TARGET_DIR)/bench-dataplane/release \
+	  --clients $(CLIENTS)/bin/python --work $(BENCH)/dataplane $(if $(QUICK),--quick)
 
 # --- Locks --------------------------------------------------------------------------------------------------------
 

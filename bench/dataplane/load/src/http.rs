@@ -1,0 +1,96 @@
+//! HTTP/1.1 with keep-alive: bytes written, and as much of the answer read as tells where it ends.
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{Ask, Failure, Plan, connect};
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    request: Bytes,
+    buffer: BytesMut,
+}
+
+impl Connection {
+    pub(crate) async fn open(plan: &Plan, body: &[u8]) -> Result<Self, Failure> {
+        let mut request = format!("POST {} HTTP/1.1\r\nHost: localhost:{}\r\n", plan.path, plan.port);
+        for (name, value) in &plan.headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        let request = [request.as_bytes(), body].concat().into();
+        Ok(Self { stream: connect(plan.port).await?, request, buffer: BytesMut::with_capacity(64 * 1024) })
+    }
+
+    /// Reads until `part` has come; where it begins.
+    async fn read_until(&mut self, part: &[u8]) -> Result<usize, Failure> {
+        loop {
+            if let Some(place) = self.buffer.windows(part.len()).position(|window| window == part) {
+                return Ok(place);
+            }
+            self.read().await?;
+        }
+    }
+
+    /// Takes so many bytes.
+    async fn take(&mut self, length: usize) -> Result<BytesMut, Failure> {
+        while self.buffer.len() < length {
+            self.read().await?;
+        }
+        Ok(self.buffer.split_to(length))
+    }
+
+    /// The chunks of a body, joined. Each stands behind its length in hex, and the last is empty.
+    async fn take_chunks(&mut self) -> Result<BytesMut, Failure> {
+        let mut body = BytesMut::new();
+        loop {
+            let end = self.read_until(b"\r\n").await?;
+            let line = self.take(end + 2).await?;
+            let length = usize::from_str_radix(std::str::from_utf8(&line)?.trim_end(), 16)?;
+            let chunk = self.take(length + 2).await?;
+            if length == 0 {
+                return Ok(body);
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Failure> {
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err("the server closed the connection".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ask for Connection {
+    async fn ask(&mut self) -> Result<Bytes, Failure> {
+        // The last answer is dropped by now: its room is taken again.
+        self.buffer.reserve(64 * 1024);
+        self.stream.write_all(&self.request).await?;
+        let end = self.read_until(b"\r\n\r\n").await?;
+        let length = body_length(std::str::from_utf8(&self.buffer[..end])?)?;
+        let successful = self.buffer.starts_with(b"HTTP/1.1 200 ");
+        self.buffer.advance(end + 4);
+        let body = match length {
+            Some(length) => self.take(length).await?,
+            None => self.take_chunks().await?,
+        };
+        if successful { Ok(body.freeze()) } else { Err(format!("refused: {}", String::from_utf8_lossy(&body)).into()) }
+    }
+}
+
+/// How long a body is; nothing where it comes in chunks.
+fn body_length(head: &str) -> Result<Option<usize>, Failure> {
+    let header = |wanted: &str| {
+        let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+        headers.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()))
+    };
+    if let Some(length) = header("content-length") {
+        return Ok(Some(length.parse()?));
+    }
+    header("transfer-encoding").map(|_| None).ok_or_else(|| "an answer of no known length".into())
+}
