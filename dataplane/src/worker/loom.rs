@@ -48,16 +48,19 @@ fn what_is_accepted_is_taken_once_and_only_a_full_queue_refuses() {
 }
 
 #[test]
-fn two_places_are_enough_for_two() {
-    every_order(4, || {
-        let (sender, receiver) = queue(2);
-        let sender = Arc::new(sender);
-        let other = sender.clone();
-        let producer = thread::spawn(move || other.try_push(1).is_ok());
-        assert!(sender.try_push(2).is_ok() && producer.join().unwrap());
-        drop(sender);
-        assert_eq!(drain(&receiver).len(), 2);
-    });
+fn as_many_are_accepted_as_there_are_places() {
+    for places in [1, 2] {
+        every_order(4, move || {
+            let (sender, receiver) = queue(places);
+            let sender = Arc::new(sender);
+            let other = sender.clone();
+            let producer = thread::spawn(move || other.try_push(1).is_ok());
+            let accepted = [sender.try_push(2).is_ok(), producer.join().unwrap()];
+            assert_eq!(accepted.into_iter().filter(|accepted| *accepted).count(), places);
+            drop(sender);
+            assert_eq!(drain(&receiver).len(), places);
+        });
+    }
 }
 
 /// Counts itself when it is dropped, as a job does that tells its caller.
