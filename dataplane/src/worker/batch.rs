@@ -29,7 +29,7 @@ use crate::{
 pub struct Batching {
     /// Rows of a batch at most; at 1 or less there are no batches. A request that has more on its own is computed on its own.
     pub max_rows: usize,
-    /// How long a thread that has a request waits for more. Zero takes what is there already, and delays nobody.
+    /// How long a thread that has a request waits for more, a day at most. Zero takes what is there already, and delays nobody.
     pub max_delay: Duration,
 }
 
@@ -42,6 +42,8 @@ impl Default for Batching {
 impl Batching {
     /// Each request is computed on its own.
     pub const OFF: Self = Self { max_rows: 1, max_delay: Duration::ZERO };
+
+    pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(86_400);
 
     /// The same, but off for a model that lists an input or output with a fixed first dimension: its rows are not free to be joined.
     pub(super) fn of_model(self, metadata: &ModelMetadata) -> Self {

@@ -84,7 +84,9 @@ fn gather(first: Ask, turns: &Turns<Ask>, batching: Batching) -> Vec<Ask> {
     else {
         return vec![first];
     };
-    let more = turns.gather(Instant::now() + batching.max_delay, |next| match next.rows {
+    // What is added to now must not reach past the end of time, which would be a panic.
+    let until = Instant::now() + batching.max_delay.min(Batching::LONGEST_DELAY);
+    let more = turns.gather(until, |next| match next.rows {
         Some(rows) if rows <= room && compatible(&first.request, &next.request) => {
             room -= rows;
             if room == 0 { Fit::Last } else { Fit::More }
