@@ -54,10 +54,16 @@ impl Readiness {
         self.0.draining.store(true, Ordering::Release);
     }
 
+    /// Whether the server is leaving.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
     /// What the server waits for; empty when it is ready.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<&'static str> {
-        if self.0.draining.load(Ordering::Acquire) {
+        if self.is_draining() {
             return vec!["draining"];
         }
         let latches = self.0.latches.read().unwrap_or_else(PoisonError::into_inner);

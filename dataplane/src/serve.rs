@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     config::{ServerArgs, refuse},
     handler::Handler,
-    rest,
+    router,
 };
 
 /// Binds the REST port.
@@ -59,7 +59,7 @@ pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -
     let (close, mut closed) = watch::channel(false);
     // Small answers go out at once instead of waiting to be joined with more.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, rest::router(Arc::new(handler)));
+    let server = axum::serve(listener, router(Arc::new(handler)));
     let mut server = tokio::spawn(
         server.with_graceful_shutdown(async move { drop(closed.wait_for(|closed| *closed).await) }).into_future(),
     );

@@ -11,6 +11,7 @@ mod deadline;
 mod drain;
 mod errors;
 mod golden;
+mod grpc;
 mod ids;
 mod logs;
 mod metrics;

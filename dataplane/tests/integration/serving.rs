@@ -19,7 +19,6 @@ use dataplane::{
     metrics::Metrics,
     readiness::Readiness,
     repository::Repository,
-    rest,
     v1::{RowsCodec, V1Codec},
 };
 use http_body_util::BodyExt;
@@ -148,7 +147,7 @@ pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
         limits,
         control: true,
     };
-    let router = rest::router(Arc::new(handler.clone()));
+    let router = dataplane::router(Arc::new(handler.clone()));
     Server { handler, router }
 }
 
