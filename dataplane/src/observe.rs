@@ -54,8 +54,11 @@ struct Begun {
 }
 
 impl Inference {
-    /// A name that is not served counts as no name: strangers don't make time series.
+    /// A name that is not served counts as no name: strangers don't make time series. What has begun stays as it began.
     pub(crate) fn begins(&self, protocol: &'static str, handler: &Handler, model: &str) {
+        if self.0.begun.get().is_some() {
+            return;
+        }
         let model = if handler.repository.has(model) { model } else { "" };
         Span::current().record("model", model);
         let begun = Begun { protocol, model: model.to_owned(), _in_flight: handler.metrics.begin() };

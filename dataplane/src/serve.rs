@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     readiness::Readiness,
     repository::{self, Repository},
-    rest,
+    router,
 };
 
 mod activity;
@@ -58,7 +58,7 @@ impl<'a> Server<'a> {
     pub fn new(handler: Handler, args: &'a ServerArgs) -> Self {
         let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
         let repository = handler.repository.clone();
-        let data = rest::router(Arc::new(handler));
+        let data = router(Arc::new(handler));
         let admin = admin::router(&data);
         Self { args, readiness, metrics, data, admin, repository, reload: watch::Sender::default() }
     }

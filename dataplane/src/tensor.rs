@@ -293,6 +293,12 @@ impl Tensor {
         self.data
     }
 
+    /// Takes it apart: name, shape, elements, parameters.
+    #[must_use]
+    pub fn into_parts(self) -> (String, Vec<usize>, Data, Parameters) {
+        (self.name, self.shape, self.data, self.parameters)
+    }
+
     /// The elements, if they are FP32.
     #[must_use]
     pub fn as_f32(&self) -> Option<&[f32]> {

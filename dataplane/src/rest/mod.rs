@@ -13,7 +13,6 @@ use axum::{
     Router,
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -25,7 +24,6 @@ use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, deadline_exceeded},
     json::plain,
-    observe,
     worker::panic_text,
 };
 
@@ -35,7 +33,7 @@ mod v2;
 
 pub(crate) use v2::read_tensor;
 
-/// Every route over one handler.
+/// Every REST route over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
 pub fn router(handler: Arc<Handler>) -> Router {
     let model =
         Router::new().route("/", get(v2::metadata)).route("/ready", get(v2::ready)).route("/infer", post(v2::infer));
@@ -53,11 +51,10 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(handler.clone(), observe::observe))
         .with_state(handler)
 }
 
-async fn unknown_route(request: axum::extract::Request) -> Error {
+pub(crate) async fn unknown_route(request: axum::extract::Request) -> Error {
     Error::new(Kind::UnknownRoute, format!("no such path: {}", request.uri().path()))
 }
 

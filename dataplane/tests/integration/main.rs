@@ -13,6 +13,7 @@ mod deadline;
 mod drain;
 mod errors;
 mod golden;
+mod grpc;
 mod ids;
 mod logs;
 mod metrics;

@@ -19,7 +19,6 @@ use dataplane::{
     metrics::Metrics,
     readiness::Readiness,
     repository::Repository,
-    rest,
     v1::{RowsCodec, V1Codec},
     worker::Permits,
 };
@@ -153,7 +152,7 @@ pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
 }
 
 pub(crate) fn serving_handler(handler: Handler) -> Server {
-    let router = rest::router(Arc::new(handler.clone()));
+    let router = dataplane::router(Arc::new(handler.clone()));
     Server { handler, router }
 }
 

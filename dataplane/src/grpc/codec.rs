@@ -1,0 +1,80 @@
+//! Messages to and from bytes, with a bound that the bytes alone don't give.
+
+use std::marker::PhantomData;
+
+use prost::{
+    DecodeError, Message,
+    bytes::Buf,
+    encoding::{DecodeContext, decode_key},
+};
+use tonic::{
+    Status,
+    codec::{DecodeBuf, Decoder},
+};
+use tonic_prost::ProstEncoder;
+
+use super::status::status;
+use crate::{error::Error, json::MAX_TENSORS};
+
+/// Writes `T` and reads `U`.
+pub(super) struct Codec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Codec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> tonic::codec::Codec for Codec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = Reader<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Reader(PhantomData)
+    }
+}
+
+/// Reads messages. One that is none is the caller's mistake, not a fault of ours.
+pub(super) struct Reader<U>(PhantomData<U>);
+
+impl<U: Message + Default> Decoder for Reader<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        read(buf).map(Some).map_err(status)
+    }
+}
+
+/// Fields with numbers below this are counted; no message here has more.
+const FIELDS: usize = 16;
+
+/// Reads one message. An empty tensor is two bytes on the wire and a hundred times that in memory, so that no field may come more often
+/// than a request may have tensors.
+fn read<U: Message + Default>(buf: &mut impl Buf) -> Result<U, Error> {
+    let malformed = |error: DecodeError| Error::malformed(format!("the message can't be read: {error}"));
+    let mut message = U::default();
+    let mut counts = [0_usize; FIELDS];
+    while buf.has_remaining() {
+        let (number, wire_type) = decode_key(buf).map_err(malformed)?;
+        if let Some(count) = counts.get_mut(number as usize) {
+            *count += 1;
+            if *count > MAX_TENSORS {
+                let text = format!("field number {number} of the message: expected at most {MAX_TENSORS}, got more");
+                return Err(Error::invalid(text));
+            }
+        }
+        message.merge_field(number, wire_type, buf, DecodeContext::default()).map_err(malformed)?;
+    }
+    Ok(message)
+}

@@ -1,0 +1,79 @@
+//! From answers and metadata to the protocol's messages.
+
+use std::collections::BTreeMap;
+
+use super::{
+    contents::Contents,
+    proto::{
+        InferParameter, ModelInferResponse, ModelMetadataResponse, infer_parameter::ParameterChoice,
+        model_infer_response::InferOutputTensor, model_metadata_response,
+    },
+};
+use crate::{
+    error::{Error, Result},
+    infer::InferResponse,
+    model::{ModelMetadata, TensorMetadata},
+    parameters::{Parameter, Parameters},
+    tensor::Tensor,
+};
+
+/// An answer, raw where its request was or where an output has no other form.
+pub(super) fn response(response: InferResponse, raw: bool) -> Result<ModelInferResponse> {
+    let raw = raw || response.outputs.iter().any(|output| !output.datatype().is_json());
+    let mut message = ModelInferResponse {
+        model_name: response.model_name,
+        model_version: response.model_version.unwrap_or_default(),
+        id: response.id.unwrap_or_default(),
+        parameters: parameters(response.parameters),
+        outputs: Vec::with_capacity(response.outputs.len()),
+        raw_output_contents: Vec::with_capacity(if raw { response.outputs.len() } else { 0 }),
+    };
+    for output in response.outputs {
+        output_tensor(&mut message, output, raw)?;
+    }
+    Ok(message)
+}
+
+fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) -> Result<()> {
+    let datatype = output.datatype().name().to_owned();
+    let (name, shape, data, given) = output.into_parts();
+    let contents = if raw {
+        let mut bytes = Vec::with_capacity(data.raw_len());
+        data.write_raw(&mut bytes).map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
+        message.raw_output_contents.push(bytes.into());
+        None
+    } else {
+        Some(Contents::from(data))
+    };
+    let shape = shape.into_iter().map(|dimension| i64::try_from(dimension).unwrap_or(i64::MAX)).collect();
+    message.outputs.push(InferOutputTensor { name, datatype, shape, parameters: parameters(given), contents });
+    Ok(())
+}
+
+fn parameters(given: Parameters) -> BTreeMap<String, InferParameter> {
+    let write = |(name, value)| {
+        let choice = match value {
+            Parameter::Bool(value) => ParameterChoice::BoolParam(value),
+            Parameter::Int64(value) => ParameterChoice::Int64Param(value),
+            Parameter::Uint64(value) => ParameterChoice::Uint64Param(value),
+            Parameter::Double(value) => ParameterChoice::DoubleParam(value),
+            Parameter::String(value) => ParameterChoice::StringParam(value),
+        };
+        (name, InferParameter { parameter_choice: Some(choice) })
+    };
+    given.into_iter().map(write).collect()
+}
+
+/// What a model says of itself.
+pub(super) fn metadata(metadata: ModelMetadata) -> ModelMetadataResponse {
+    let ModelMetadata { name, versions, platform, inputs, outputs, properties } = metadata;
+    let tensors = |tensors: Vec<TensorMetadata>| tensors.into_iter().map(tensor_metadata).collect();
+    ModelMetadataResponse { name, versions, platform, inputs: tensors(inputs), outputs: tensors(outputs), properties }
+}
+
+fn tensor_metadata(tensor: TensorMetadata) -> model_metadata_response::TensorMetadata {
+    let TensorMetadata { name, datatype, shape, optional } = tensor;
+    let optional = optional.then(|| ("optional".to_owned(), Parameter::Bool(true)));
+    let parameters = parameters(optional.into_iter().collect());
+    model_metadata_response::TensorMetadata { name, datatype: datatype.name().to_owned(), shape, parameters }
+}

@@ -1,0 +1,141 @@
+//! `inference.GRPCInferenceService`: each method decodes, asks the handler core, and encodes.
+
+use std::sync::Arc;
+
+use prost::Message;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    ACCEPT_ENCODING, decode, encode,
+    proto::{
+        ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
+        ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
+        RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest,
+        ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+        grpc_inference_service_server::GrpcInferenceService, repository_index_response::ModelIndex,
+    },
+};
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    handler::{Handler, ServerInfo},
+    observe::Inference,
+    parameters::Parameter,
+    repository::State,
+};
+
+/// Answers smaller than this are not worth compressing.
+const WORTH_COMPRESSING: usize = 1024;
+/// A request's parameter that asks for raw outputs.
+const BINARY_OUTPUT: &str = "binary_data_output";
+
+/// The service over one handler.
+pub(super) struct Service(pub(super) Arc<Handler>);
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+#[async_trait]
+impl GrpcInferenceService for Service {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse { ready: self.0.check_ready().is_ok() }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let ready = match self.0.check_model_ready(&name, decode::version(&version)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == Kind::NotReady => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+        let ServerInfo { name, version } = self.0.server;
+        Ok(Response::new(ServerMetadataResponse {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            extensions: ServerInfo::EXTENSIONS.map(ToOwned::to_owned).to_vec(),
+        }))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        let metadata = self.0.repository.metadata(&name, decode::version(&version))?;
+        Ok(Response::new(encode::metadata(metadata)))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let (metadata, extensions, message) = request.into_parts();
+        if let Some(inference) = extensions.get::<Inference>() {
+            inference.begins("grpc", &self.0, &message.model_name);
+        }
+        let context = extensions.get::<Context>().ok_or_else(|| Error::internal("a request without a context"))?;
+        let message = self.infer(message, context).await?;
+        // It is accepted only where it may be worth it; see [`super::complete`].
+        let small = metadata.contains_key(ACCEPT_ENCODING.as_str()) && message.encoded_len() < WORTH_COMPRESSING;
+        let mut response = Response::new(message);
+        if small {
+            response.disable_compression();
+        }
+        Ok(response)
+    }
+
+    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
+        let RepositoryIndexRequest { ready, .. } = request.into_inner();
+        let items = self.0.repository.index().into_iter().filter(|item| !ready || item.state == State::Ready);
+        let models = items.map(|item| ModelIndex {
+            name: item.name,
+            version: item.version,
+            state: item.state.name().to_owned(),
+            reason: item.reason,
+        });
+        Ok(Response::new(RepositoryIndexResponse { models: models.collect() }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        self.0.check_control()?;
+        let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
+        if let Some(name) = parameters.keys().next() {
+            let name = crate::json::shown(name);
+            let text = format!("field `parameters.{name}`: unknown; a model is loaded as it lies there");
+            return Err(Error::invalid(text).into());
+        }
+        let model_name = named(repository_name, model_name);
+        self.0.repository.load(&model_name).await?;
+        Ok(Response::new(RepositoryModelLoadResponse { model_name, is_loaded: true }))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        self.0.check_control()?;
+        let RepositoryModelUnloadRequest { repository_name, model_name, .. } = request.into_inner();
+        let model_name = named(repository_name, model_name);
+        self.0.repository.unload(&model_name).await?;
+        Ok(Response::new(RepositoryModelUnloadResponse { model_name, is_unloaded: true }))
+    }
+}
+
+impl Service {
+    async fn infer(&self, message: ModelInferRequest, context: &Context) -> Result<ModelInferResponse> {
+        let model = self.0.ready_model(&message.model_name, decode::version(&message.model_version))?;
+        let (request, raw) = decode::request(message)?;
+        let raw = raw || request.parameters.get(BINARY_OUTPUT).and_then(Parameter::as_bool) == Some(true);
+        let response = self.0.infer(model.as_ref(), request, context).await?;
+        encode::response(response, raw)
+    }
+}
+
+/// The model that a load or unload names: in field 2 as Triton's and MLServer's clients write it, else in field 1 as KServe's do.
+fn named(first: String, second: String) -> String {
+    if second.is_empty() { first } else { second }
+}
