@@ -47,7 +47,6 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the connections of one listener share.
-#[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) name: &'static str,
     pub(super) router: Router,

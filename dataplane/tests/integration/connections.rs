@@ -118,17 +118,15 @@ async fn a_head_that_trickles_in_is_cut_off() {
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed() {
-    let toy = Process::start(&["--keep-alive-timeout", "200ms", "--pause", "600ms"]);
+    let toy = Process::start(&["--keep-alive-timeout", "1s", "--pause", "2s"]);
     let mut silent = connect(&toy, "rest").await;
     ends(&mut silent).await;
     let mut http1 = connect(&toy, "rest").await;
     // One with a request is not: its answer takes longer.
     assert_eq!(ask(&mut http1, &post(PREDICT, BODY)).await.unwrap().body, ANSWER);
-    assert_eq!(ask(&mut http1, &get("/v2")).await.unwrap().status, 200);
     ends(&mut http1).await;
     let mut http2 = Http2::over(connect(&toy, "grpc").await).await;
     assert_eq!(http2.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
-    assert_eq!(http2.ask("/v2", "").await.0, StatusCode::OK);
     soon(http2.connection).await.unwrap().expect("told to go, by GOAWAY");
 }
 
