@@ -3,7 +3,10 @@
 use prost::{
     DecodeError, Message,
     bytes::{Buf, BufMut, Bytes},
-    encoding::{self, DecodeContext, WireType, encode_key, encode_varint, encoded_len_varint, key_len, skip_field},
+    encoding::{
+        self, DecodeContext, WireType, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
+        skip_field,
+    },
 };
 
 use crate::tensor::{BytesData, Data, Datatype};
@@ -123,6 +126,30 @@ fn merge_floats<const WIDTH: usize, T>(
     if rest.is_empty() { Ok(()) } else { merge(WireType::ThirtyTwoBit, values, rest, ctx) }
 }
 
+/// Reads one byte string straight from where it lies: a buffer of its own for each would cost more than all the rest.
+fn merge_string(
+    wire_type: WireType,
+    elements: &mut BytesData,
+    buf: &mut impl Buf,
+    ctx: DecodeContext,
+) -> Result<(), DecodeError> {
+    let mut rest = buf.chunk();
+    let length = decode_varint(&mut rest).ok().and_then(|length| usize::try_from(length).ok());
+    if wire_type == WireType::LengthDelimited
+        && let Some(element) = length.and_then(|length| rest.get(..length))
+    {
+        elements.push(element);
+        let read = buf.chunk().len() - rest.len() + element.len();
+        buf.advance(read);
+        return Ok(());
+    }
+    // In pieces, cut short, or no byte string: the generated reader says what is wrong.
+    let mut element = Bytes::new();
+    encoding::bytes::merge(wire_type, &mut element, buf, ctx)?;
+    elements.push(element);
+    Ok(())
+}
+
 /// An element's value as a varint holds it: negative ones as the protocol has them, in 64 bits of two's complement.
 trait Varint: Copy {
     fn varint(self) -> u64;
@@ -239,12 +266,7 @@ impl Message for Contents {
                 f64::from_le_bytes,
                 |kind, elements, mut rest, ctx| { encoding::double::merge_repeated(kind, elements, &mut rest, ctx) }
             )),
-            8 => merge!(Bytes, |elements| {
-                let mut element = Bytes::new();
-                encoding::bytes::merge(wire_type, &mut element, buf, ctx)?;
-                elements.push(element);
-                Ok(())
-            }),
+            8 => merge!(Bytes, |elements| merge_string(wire_type, elements, buf, ctx)),
             _ => skip_field(wire_type, number, buf, ctx),
         }
     }

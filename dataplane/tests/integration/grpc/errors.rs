@@ -88,6 +88,8 @@ async fn what_is_no_message_is_the_callers_mistake() {
         ("no protobuf", framed(b"\xff\xff\xff")),
         ("text that is not UTF-8", framed(&[0x0a, 1, 0xff])),
         ("an element cut short", framed(&[0x2a, 6, 0x2a, 4, 0x32, 2, 0, 0])),
+        ("a byte string cut short", framed(&[0x2a, 5, 0x2a, 3, 0x42, 9, b'a'])),
+        ("a byte string of another wire type", framed(&[0x2a, 4, 0x2a, 2, 0x40, 1])),
         ("an element of another wire type", framed(&[0x2a, 4, 0x2a, 2, 0x30, 1])),
         ("a tensor nested in itself without an end", framed(&[0x2a, 127, 0x2a, 126])),
         ("less than it says", framed(b"\x0a\x04echo")[..9].to_vec()),
