@@ -126,6 +126,7 @@ impl fmt::Debug for Repository {
 impl Repository {
     /// Serves a model under the name in its metadata, beside other versions of that name.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // it is kept; the map may be copied more than once before it is
     pub fn with(self, model: Arc<dyn Model>) -> Self {
         let name = model.metadata().name.clone();
         self.change(&name, |entry| entry.models.push(model.clone()));
@@ -134,6 +135,7 @@ impl Repository {
 
     /// Serves what a loader makes, under this name, from the first [`Repository::load`] on.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn with_loader(self, name: &str, loader: Arc<dyn Loader>) -> Self {
         self.change(name, |entry| entry.loader = Some(loader.clone()));
         self
