@@ -24,16 +24,14 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::{Handler, deadline_exceeded},
-    json::plain,
     observe,
     worker::panic_text,
 };
 
+mod binary;
 mod health;
 mod v1;
 mod v2;
-
-pub(crate) use v2::read_tensor;
 
 /// Every route over one handler.
 pub fn router(handler: Arc<Handler>) -> Router {
@@ -102,16 +100,9 @@ fn json_bytes(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Says where the JSON of a body with binary tensors ends.
-const BINARY_HEADER: &str = "inference-header-content-length";
-
-/// The whole body of a JSON request, within the limits of size and time.
+/// The whole body of a request, within the limits of size and time.
 async fn read_body(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
     check_content_type(headers)?;
-    if headers.contains_key(BINARY_HEADER) {
-        let text = "binary tensors are not read here: send JSON, without Inference-Header-Content-Length";
-        return Err(Error::new(Kind::UnsupportedMediaType, text));
-    }
     let limit = handler.limits.body;
     let too_large = || Error::new(Kind::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -125,14 +116,6 @@ async fn read_body(handler: &Handler, headers: &HeaderMap, body: Body, context: 
         Ok(Err(error)) => Err(Error::malformed("the body ended early").with_detail(error)),
         Err(_) => Err(deadline_exceeded()),
     }
-}
-
-/// What is wrong with a body that is not `expected`.
-fn unreadable(error: &serde_json::Error, expected: &str) -> Error {
-    if error.is_data() {
-        return Error::malformed(format!("the body: expected {expected} ({})", plain(error)));
-    }
-    Error::malformed(format!("the body is no JSON: {error}"))
 }
 
 /// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.

@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::Handler,
-    json::{List, Members, Raw, read_raw, read_slice},
+    json::{List, Members, Raw, read_raw, read_slice, unreadable},
     observe::Inference,
     v1::Predictions,
 };
@@ -78,7 +78,7 @@ async fn predict(
 /// The instances of a V1 body, under `instances` or, as KServe also takes it, `inputs`.
 fn read_instances(body: &[u8], limit: usize) -> Result<Vec<&RawValue>> {
     let [inputs, instances] = read_slice(body, Members(["inputs", "instances"]))
-        .map_err(|error| super::unreadable(&error, "an object with a list of `instances`"))?;
+        .map_err(|error| unreadable(&error, "an object with a list of `instances`"))?;
     let (field, list) = match (inputs, instances) {
         (Some(inputs), _) => ("inputs", inputs),
         (None, Some(instances)) => ("instances", instances),
