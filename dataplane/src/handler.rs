@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    config::ServerArgs,
+    config::{CloudEvents, ServerArgs},
     context::Context,
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
@@ -31,6 +31,8 @@ pub struct Handler {
     pub limits: Limits,
     /// Whether control calls (load, unload, log level) are answered.
     pub control: bool,
+    /// What answers to CloudEvents say of themselves.
+    pub events: CloudEvents,
 }
 
 /// A server's name and version.
@@ -65,6 +67,7 @@ impl Handler {
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             limits: args.limits(),
             control: args.enable_control,
+            events: args.events.clone(),
         })
     }
 

@@ -2,6 +2,8 @@
 //!
 //! serde finds the members and checks the syntax; elements are then read straight from the text, without a value in between.
 
+use std::ops::Range;
+
 use serde::{
     Serialize, Serializer,
     ser::{Error, SerializeSeq},
@@ -12,7 +14,7 @@ use crate::tensor::Data;
 mod elements;
 mod object;
 
-pub(crate) use elements::{Cursor, push, read_data, shown};
+pub(crate) use elements::{Cursor, append_data, push, read_data, shown};
 pub(crate) use object::{
     List, MAX_TENSORS, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice, unreadable,
 };
@@ -22,15 +24,31 @@ pub(crate) struct DataJson<'a>(pub(crate) &'a Data);
 
 impl Serialize for DataJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RangeJson(self.0, 0..self.0.len()).serialize(serializer)
+    }
+}
+
+/// Some of the elements as a flat JSON array; none where the range goes past the end.
+pub(crate) struct RangeJson<'a>(pub(crate) &'a Data, pub(crate) Range<usize>);
+
+impl Serialize for RangeJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(data, range) = self;
         macro_rules! write {
             ($($variant:ident)*) => {
-                match self.0 {
-                    $(Data::$variant(data) => data.serialize(serializer),)*
-                    Data::Fp16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
-                    Data::Bf16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
+                match data {
+                    $(Data::$variant(data) => data.get(range.clone()).unwrap_or_default().serialize(serializer),)*
+                    Data::Fp16(data) => {
+                        let data = data.get(range.clone()).unwrap_or_default();
+                        serializer.collect_seq(data.iter().map(|element| element.to_f32()))
+                    }
+                    Data::Bf16(data) => {
+                        let data = data.get(range.clone()).unwrap_or_default();
+                        serializer.collect_seq(data.iter().map(|element| element.to_f32()))
+                    }
                     Data::Bytes(data) => {
-                        let mut sequence = serializer.serialize_seq(Some(data.len()))?;
-                        for element in data.iter() {
+                        let mut sequence = serializer.serialize_seq(Some(range.len()))?;
+                        for element in range.clone().filter_map(|index| data.get(index)) {
                             sequence.serialize_element(text(element)?)?;
                         }
                         sequence.end()

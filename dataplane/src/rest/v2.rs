@@ -6,7 +6,7 @@ use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Res
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Path, binary, json, path, read_body};
+use super::{Path, binary, body, json, path};
 use crate::{
     context::Context,
     error::Result,
@@ -64,7 +64,7 @@ async fn answer(
 ) -> Result<Response> {
     let model = handler.ready_model(&target.model, target.version.as_deref())?;
     let length = binary::json_length(headers)?;
-    let body = read_body(handler, headers, body, context).await?;
+    let body = body::read(handler, headers, body, context).await?;
     let (mut request, wanted) = match length {
         Some(0) => (read_raw_request(model.metadata(), &body)?, BinaryOutputs::all()),
         length => read_request(length, &body)?,

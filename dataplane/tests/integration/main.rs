@@ -6,12 +6,17 @@
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod binary;
+mod cloudevents;
+mod coding;
 mod contract;
 mod deadline;
 mod drain;
+mod echo;
 mod errors;
 mod golden;
 mod ids;
+mod instances;
 mod logs;
 mod metrics;
 mod numbers;
@@ -20,6 +25,7 @@ mod onnx;
 mod owned;
 mod predictor;
 mod predictor_failures;
+mod repository;
 mod serving;
 mod toy;
 mod v1;
