@@ -2,7 +2,7 @@
 //!
 //! | path | |
 //! | --- | --- |
-//! | `GET /`, `/metrics` | alive; Prometheus text |
+//! | `GET /`, `/metrics`, `/openapi.json` | alive; Prometheus text; what is served here, as OpenAPI |
 //! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict`, `…:explain` | [`v1`] |
 //! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | [`health`], [`v2`] |
 //! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | [`v2`] |
@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     error::{Error, Kind, Result},
-    handler::Handler,
+    handler::{Handler, ServerInfo},
     observe,
     worker::panic_text,
 };
@@ -35,15 +35,17 @@ mod body;
 mod cloudevents;
 mod coding;
 mod health;
+mod openapi;
 mod repository;
 mod v1;
 mod v2;
 
 /// Every path, and what it answers to.
-fn routes() -> [(&'static str, MethodRouter<Arc<Handler>>); 17] {
+fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 18] {
     [
         ("/", get(health::alive)),
         ("/metrics", get(health::metrics)),
+        ("/openapi.json", openapi::route(server)),
         ("/v1/models", get(v1::list)),
         ("/v1/models/{target}", get(v1::ready).post(v1::act).fallback(v1::not_allowed)),
         ("/v2", get(v2::server)),
@@ -64,7 +66,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Handler>>); 17] {
 
 /// Every route over one handler.
 pub fn router(handler: Arc<Handler>) -> Router {
-    let routes = routes().into_iter();
+    let routes = routes(handler.server).into_iter();
     routes
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .fallback(unknown_route)

@@ -22,6 +22,7 @@ mod metrics;
 mod numbers;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod openapi;
 mod owned;
 mod predictor;
 mod predictor_failures;
