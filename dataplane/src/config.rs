@@ -106,6 +106,10 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,
 
+    #[command(flatten)]
+    #[allow(missing_docs)] // clap would take it for help
+    pub events: CloudEvents,
+
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "HEMLINE_LOG", default_value = "info")]
     pub log_level: String,
@@ -147,6 +151,40 @@ pub struct ConnectionArgs {
     /// Most connections open at once; further ones wait to be accepted
     #[arg(long, env = "HEMLINE_MAX_CONNECTIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+}
+
+/// What answers to CloudEvents say of themselves: the settings of KServe's servers, under the names they have there.
+#[derive(Args, Clone, Debug)]
+pub struct CloudEvents {
+    /// `type` of the event that answers one
+    #[arg(long = "ce-type", env = "CE_TYPE", default_value = Self::TYPE, value_parser = attribute)]
+    pub kind: String,
+
+    /// `source` of the event that answers one; io.kserve.inference.<model> where it is not given
+    #[arg(long = "ce-source", env = "CE_SOURCE", value_parser = attribute)]
+    pub source: Option<String>,
+
+    /// Copy the other attributes of the event that is answered
+    #[arg(long = "ce-merge", env = "CE_MERGE", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
+    pub merge: bool,
+}
+
+impl CloudEvents {
+    const TYPE: &str = "io.kserve.inference.response";
+}
+
+impl Default for CloudEvents {
+    fn default() -> Self {
+        Self { kind: Self::TYPE.to_owned(), source: None, merge: false }
+    }
+}
+
+/// An attribute's value, which has to fit into a header.
+fn attribute(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected printable ASCII without spaces".to_owned())
 }
 
 impl ServerArgs {

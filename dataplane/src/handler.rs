@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    config::ServerArgs,
+    config::{CloudEvents, ServerArgs},
     context::Context,
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
@@ -34,6 +34,8 @@ pub struct Handler {
     pub permits: Permits,
     /// Whether control calls (load, unload, log level) are answered.
     pub control: bool,
+    /// What answers to CloudEvents say of themselves.
+    pub events: CloudEvents,
 }
 
 /// A server's name and version.
@@ -67,6 +69,7 @@ impl Handler {
             limits: args.limits(),
             permits: Permits::new(args.max_in_flight as usize),
             control: args.enable_control,
+            events: args.events.clone(),
         }
     }
 

@@ -2,50 +2,54 @@
 //!
 //! serde finds the members and checks the syntax; elements are then read straight from the text, without a value in between.
 
+use std::ops::Range;
+
 use serde::{
     Serialize, Serializer,
-    ser::{Error as _, SerializeMap, SerializeSeq},
+    ser::{Error, SerializeSeq},
 };
 
-use crate::tensor::{Data, Tensor};
+use crate::tensor::Data;
 
 mod elements;
 mod object;
 
-pub(crate) use elements::{Cursor, push, read_data, shown};
-pub(crate) use object::{List, MAX_TENSORS, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice};
-
-/// A tensor as the V2 protocol writes it: name, shape, datatype, flat data.
-pub(crate) struct TensorJson<'a>(pub(crate) &'a Tensor);
-
-impl Serialize for TensorJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("name", self.0.name())?;
-        map.serialize_entry("shape", self.0.shape())?;
-        map.serialize_entry("datatype", self.0.datatype().name())?;
-        map.serialize_entry("data", &DataJson(self.0.data()))?;
-        map.end()
-    }
-}
+pub(crate) use elements::{Cursor, append_data, push, read_data, shown};
+pub(crate) use object::{
+    List, MAX_TENSORS, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice, unreadable,
+};
 
 /// Elements as a flat JSON array. A float that JSON has no number for is `null`.
 pub(crate) struct DataJson<'a>(pub(crate) &'a Data);
 
 impl Serialize for DataJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RangeJson(self.0, 0..self.0.len()).serialize(serializer)
+    }
+}
+
+/// Some of the elements as a flat JSON array; none where the range goes past the end.
+pub(crate) struct RangeJson<'a>(pub(crate) &'a Data, pub(crate) Range<usize>);
+
+impl Serialize for RangeJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(data, range) = self;
         macro_rules! write {
             ($($variant:ident)*) => {
-                match self.0 {
-                    $(Data::$variant(data) => data.serialize(serializer),)*
-                    Data::Fp16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
-                    Data::Bf16(data) => serializer.collect_seq(data.iter().map(|element| element.to_f32())),
+                match data {
+                    $(Data::$variant(data) => data.get(range.clone()).unwrap_or_default().serialize(serializer),)*
+                    Data::Fp16(data) => {
+                        let data = data.get(range.clone()).unwrap_or_default();
+                        serializer.collect_seq(data.iter().map(|element| element.to_f32()))
+                    }
+                    Data::Bf16(data) => {
+                        let data = data.get(range.clone()).unwrap_or_default();
+                        serializer.collect_seq(data.iter().map(|element| element.to_f32()))
+                    }
                     Data::Bytes(data) => {
-                        let mut sequence = serializer.serialize_seq(Some(data.len()))?;
-                        for element in data.iter() {
-                            let text = std::str::from_utf8(element)
-                                .map_err(|_| S::Error::custom("BYTES that are not UTF-8 can't be written as JSON"))?;
-                            sequence.serialize_element(text)?;
+                        let mut sequence = serializer.serialize_seq(Some(range.len()))?;
+                        for element in range.clone().filter_map(|index| data.get(index)) {
+                            sequence.serialize_element(text(element)?)?;
                         }
                         sequence.end()
                     }
@@ -53,6 +57,19 @@ impl Serialize for DataJson<'_> {
             };
         }
         write!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp32 Fp64)
+    }
+}
+
+/// An element of BYTES, which JSON can hold where it is UTF-8.
+fn text<E: Error>(element: &[u8]) -> Result<&str, E> {
+    std::str::from_utf8(element).map_err(|_| E::custom("BYTES that are no UTF-8 have no form in JSON"))
+}
+
+/// The first element of BYTES that is no UTF-8, so that JSON can't hold it.
+pub(crate) fn not_text(data: &Data) -> Option<usize> {
+    match data {
+        Data::Bytes(data) => data.iter().position(|element| std::str::from_utf8(element).is_err()),
+        _ => None,
     }
 }
 
@@ -68,7 +85,7 @@ impl Serialize for ElementJson<'_> {
                     $(Data::$variant(data) => data.get(index).serialize(serializer),)*
                     Data::Fp16(data) => data.get(index).map(|element| element.to_f32()).serialize(serializer),
                     Data::Bf16(data) => data.get(index).map(|element| element.to_f32()).serialize(serializer),
-                    Data::Bytes(data) => data.get(index).map(String::from_utf8_lossy).serialize(serializer),
+                    Data::Bytes(data) => data.get(index).map(text).transpose()?.serialize(serializer),
                 }
             };
         }

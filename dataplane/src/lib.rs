@@ -28,6 +28,7 @@ pub mod serve;
 pub mod telemetry;
 pub mod tensor;
 pub mod v1;
+mod v2;
 pub mod worker;
 
 pub use context::Context;

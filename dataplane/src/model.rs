@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
     tensor::{Datatype, Tensor},
-    v1::V1Codec,
+    v1::{TensorsCodec, V1Codec},
 };
 
 /// A model: it tells what it takes and gives, and answers requests that fit.
@@ -23,7 +23,9 @@ pub trait Model: Send + Sync + 'static {
     async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse>;
 
     /// How V1 bodies become requests for this model.
-    fn v1(&self) -> &dyn V1Codec;
+    fn v1(&self) -> &dyn V1Codec {
+        &TensorsCodec
+    }
 
     /// Why it answers a request as it does: one explanation for each instance that the request carries.
     async fn explain(&self, _request: InferRequest, _context: &Context) -> Result<Vec<serde_json::Value>> {

@@ -1,20 +1,24 @@
 //! V1 bodies: how instances become requests for a model, and its answers predictions.
 //!
-//! V1 leaves the shape of an instance to the model, so each model names its [`V1Codec`]. The one rule that KServe's agents rely on is
+//! V1 leaves the shape of an instance to the model, so a model may name a [`V1Codec`] of its own; [`TensorsCodec`] is that of any other.
+//! Members beside `instances` that nobody knows are passed over. The one rule that KServe's agents rely on is
 //! kept here for all of them: one prediction an instance, in order.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse},
+    json::not_text,
     model::ModelMetadata,
 };
 
 mod rows;
+mod tensors;
 
 pub use rows::RowsCodec;
+pub use tensors::TensorsCodec;
 
 /// Translates V1 instances for one model.
 pub trait V1Codec: Send + Sync + 'static {
@@ -29,6 +33,17 @@ pub trait V1Codec: Send + Sync + 'static {
     /// # Errors
     /// The answers lack what a prediction needs.
     fn encode(&self, responses: &[InferResponse], predictions: &mut Predictions) -> Result<()>;
+}
+
+/// What is wrong with an answer that a codec could not write: strings that are no text are the caller's to ask for in another way.
+pub(crate) fn unwritten(error: Error, responses: &[InferResponse]) -> Error {
+    let mut outputs = responses.iter().flat_map(|response| &response.outputs);
+    match outputs.find_map(|output| Some((output.name(), not_text(output.data())?))) {
+        Some((name, row)) if error.kind() == Kind::Internal => {
+            Error::invalid(format!("output `{name}`: element {row} is no UTF-8; ask by V2 for it as binary data"))
+        }
+        _ => error,
+    }
 }
 
 /// The array of predictions, written as it grows.

@@ -17,9 +17,8 @@ use crate::{
     model::ModelMetadata,
     observe::{REQUEST_ID, TRACEPARENT},
     v1::RowsCodec,
+    v2,
 };
-
-mod v2;
 
 /// Largest answer that is read; a ranker's is a few kilobytes.
 const MOST_BODY: usize = 64 * 1024 * 1024;
@@ -127,7 +126,7 @@ impl Predictor {
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
         let body = match self.protocol {
             Protocol::V1 => self.rows.write_request(request)?,
-            Protocol::V2 => v2::write_request(request)?,
+            Protocol::V2 => v2::write_request(request, false)?.0,
         };
         let mut outcome = Outcome { predictor: self, code: "abandoned" };
         let answer = self.call(Method::POST, &self.routes.infer, Some(body), context).await;
@@ -135,7 +134,7 @@ impl Predictor {
             self.check_object(&body)?;
             let response = match self.protocol {
                 Protocol::V1 => self.rows.read_response(&body),
-                Protocol::V2 => v2::read_response(&body),
+                Protocol::V2 => v2::read_response(None, &body),
             };
             response.map_err(|error| self.invalid(error))
         });

@@ -138,54 +138,77 @@ pub(crate) fn shown(token: &str) -> String {
 /// An element of another type, or a structure that the shape does not have; the text says what was expected.
 pub(crate) fn read_data(datatype: Datatype, shape: &[usize], data: &RawValue) -> Result<Data> {
     let mut elements = Data::zeros(datatype, 0);
-    read_elements(shape, &mut Cursor::new(data), &mut elements)
-        .map_err(|error| Error::invalid(format!("expected {} of shape {shape:?}: {error}", datatype.name())))?;
+    append_data(shape, data, &mut elements)?;
     Ok(elements)
 }
 
-fn read_elements(shape: &[usize], cursor: &mut Cursor<'_>, elements: &mut Data) -> Result<(), String> {
+/// Reads the elements of a tensor of this shape behind those of `elements`.
+///
+/// # Errors
+/// As [`read_data`]; then some may have been appended.
+pub(crate) fn append_data(shape: &[usize], data: &RawValue, elements: &mut Data) -> Result<()> {
+    let datatype = elements.datatype().name();
+    append(shape, &mut Cursor::new(data), elements)
+        .map_err(|error| Error::invalid(format!("expected {datatype} of shape {shape:?}: {error}")))
+}
+
+fn append(shape: &[usize], cursor: &mut Cursor<'_>, elements: &mut Data) -> Result<(), String> {
     let count = element_count(shape).ok_or("the shape is too large")?;
     if !cursor.enter() {
         return Err(format!("{} is no list", shown(cursor.scalar())));
     }
-    read_level(shape, 0, count, cursor, elements)?;
-    match elements.len() {
+    let before = elements.len();
+    let mut reader = Reader { shape, count, before, cursor, elements };
+    reader.level(0)?;
+    match reader.read() {
         read if read == count => Ok(()),
         read => Err(format!("{read} elements instead of {count}")),
     }
 }
 
-/// Reads one level of brackets. It calls itself for the next, as deep as the shape, whose rank is bounded.
-fn read_level(
-    shape: &[usize],
-    depth: usize,
+/// What reading one tensor's elements needs to know.
+struct Reader<'r, 'a> {
+    shape: &'r [usize],
     count: usize,
-    cursor: &mut Cursor<'_>,
-    elements: &mut Data,
-) -> Result<(), String> {
-    let before = elements.len();
-    let mut nested = 0;
-    while cursor.next() {
-        if cursor.enter() {
-            if depth + 1 >= shape.len() {
-                return Err(format!("nested deeper than its shape, at depth {}", depth + 1));
-            }
-            nested += 1;
-            read_level(shape, depth + 1, count, cursor, elements)?;
-        } else {
-            let token = cursor.scalar();
-            if elements.len() == count {
-                return Err(format!("more than {count} elements"));
-            }
-            if !push(elements, token) {
-                return Err(format!("element {} is {}", elements.len(), shown(token)));
+    before: usize,
+    cursor: &'r mut Cursor<'a>,
+    elements: &'r mut Data,
+}
+
+impl Reader<'_, '_> {
+    /// How many elements have been read.
+    fn read(&self) -> usize {
+        self.elements.len() - self.before
+    }
+
+    /// Reads one level of brackets. It calls itself for the next, as deep as the shape, whose rank is bounded.
+    fn level(&mut self, depth: usize) -> Result<(), String> {
+        let before = self.read();
+        let mut nested = 0;
+        while self.cursor.next() {
+            if self.cursor.enter() {
+                if depth + 1 >= self.shape.len() {
+                    return Err(format!("nested deeper than its shape, at depth {}", depth + 1));
+                }
+                nested += 1;
+                self.level(depth + 1)?;
+            } else {
+                let token = self.cursor.scalar();
+                if self.read() == self.count {
+                    return Err(format!("more than {} elements", self.count));
+                }
+                if !push(self.elements, token) {
+                    return Err(format!("element {} is {}", self.read(), shown(token)));
+                }
             }
         }
-    }
-    let items = if nested > 0 { nested } else { elements.len() - before };
-    let flat = depth == 0 && nested == 0;
-    match shape.get(depth) {
-        Some(&wanted) if !flat && items != wanted => Err(format!("{items} items at depth {depth} instead of {wanted}")),
-        _ => Ok(()),
+        let items = if nested > 0 { nested } else { self.read() - before };
+        let flat = depth == 0 && nested == 0;
+        match self.shape.get(depth) {
+            Some(&wanted) if !flat && items != wanted => {
+                Err(format!("{items} items at depth {depth} instead of {wanted}"))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::error::Error;
+
 /// Reads one JSON text as `seed` says, to its end.
 pub(crate) fn read_slice<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S) -> serde_json::Result<S::Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -27,6 +29,14 @@ pub(crate) fn plain(error: &serde_json::Error) -> String {
         text.truncate(end);
     }
     text
+}
+
+/// What is wrong with a body that is not `expected`.
+pub(crate) fn unreadable(error: &serde_json::Error, expected: &str) -> Error {
+    if error.is_data() {
+        return Error::malformed(format!("the body: expected {expected} ({})", plain(error)));
+    }
+    Error::malformed(format!("the body is no JSON: {error}"))
 }
 
 /// The members of an object that have these names; `null` is as good as absent, and any other member is passed over.

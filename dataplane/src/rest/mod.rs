@@ -2,63 +2,84 @@
 //!
 //! | path | |
 //! | --- | --- |
-//! | `GET /` , `/metrics` | alive; Prometheus text |
-//! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict` | [`v1`] |
+//! | `GET /`, `/metrics`, `/openapi.json` | alive; Prometheus text; what is served here, as OpenAPI |
+//! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict`, `…:explain` | [`v1`] |
 //! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | [`health`], [`v2`] |
 //! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | [`v2`] |
+//! | `POST /v2/repository/index`, `/v2/repository/models/{m}/{load,unload}` | [`repository`] |
+//!
+//! Bodies may be compressed both ways ([`coding`]). A slash at a path's end makes it another path, and those are 404.
 
 use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    context::Context,
     error::{Error, Kind, Result},
-    handler::{Handler, deadline_exceeded},
-    json::plain,
+    handler::{Handler, ServerInfo},
     worker::panic_text,
 };
 
+mod binary;
+mod body;
+mod cloudevents;
+mod coding;
 mod health;
+mod openapi;
+mod repository;
 mod v1;
 mod v2;
 
-pub(crate) use v2::read_tensor;
+/// Every path, and what it answers to.
+fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 18] {
+    [
+        ("/", get(health::alive)),
+        ("/metrics", get(health::metrics)),
+        ("/openapi.json", openapi::route(server)),
+        ("/v1/models", get(v1::list)),
+        ("/v1/models/{target}", get(v1::ready).post(v1::act).fallback(v1::not_allowed)),
+        ("/v2", get(v2::server)),
+        ("/v2/health/live", get(health::live)),
+        ("/v2/health/ready", get(health::ready)),
+        ("/v2/models", get(v2::list)),
+        ("/v2/models/{model}", get(v2::metadata)),
+        ("/v2/models/{model}/ready", get(v2::ready)),
+        ("/v2/models/{model}/infer", post(v2::infer)),
+        ("/v2/models/{model}/versions/{version}", get(v2::metadata)),
+        ("/v2/models/{model}/versions/{version}/ready", get(v2::ready)),
+        ("/v2/models/{model}/versions/{version}/infer", post(v2::infer)),
+        ("/v2/repository/index", post(repository::index)),
+        ("/v2/repository/models/{model}/load", post(repository::load)),
+        ("/v2/repository/models/{model}/unload", post(repository::unload)),
+    ]
+}
 
 /// Every REST route over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
 pub fn router(handler: Arc<Handler>) -> Router {
-    let model =
-        Router::new().route("/", get(v2::metadata)).route("/ready", get(v2::ready)).route("/infer", post(v2::infer));
-    Router::new()
-        .route("/", get(health::alive))
-        .route("/metrics", get(health::metrics))
-        .route("/v1/models", get(v1::list))
-        .route("/v1/models/{target}", get(v1::ready).post(v1::act))
-        .route("/v2", get(v2::server))
-        .route("/v2/health/live", get(health::live))
-        .route("/v2/health/ready", get(health::ready))
-        .route("/v2/models", get(v2::list))
-        .nest("/v2/models/{model}", model.clone())
-        .nest("/v2/models/{model}/versions/{version}", model)
+    let routes = routes(handler.server).into_iter();
+    routes
+        .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(coding::compress))
         .with_state(handler)
 }
 
-pub(crate) async fn unknown_route(request: axum::extract::Request) -> Error {
+pub(crate) async fn unknown_route(request: Request) -> Error {
     Error::new(Kind::UnknownRoute, format!("no such path: {}", request.uri().path()))
 }
 
-async fn method_not_allowed(request: axum::extract::Request) -> Error {
+async fn method_not_allowed(request: Request) -> Error {
     Error::new(Kind::MethodNotAllowed, format!("{} is not allowed on {}", request.method(), request.uri().path()))
 }
 
@@ -97,51 +118,6 @@ fn json(body: &impl Serialize) -> Response {
 
 fn json_bytes(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// Says where the JSON of a body with binary tensors ends.
-const BINARY_HEADER: &str = "inference-header-content-length";
-
-/// The whole body of a JSON request, within the limits of size and time.
-async fn read_body(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
-    check_content_type(headers)?;
-    if headers.contains_key(BINARY_HEADER) {
-        let text = "binary tensors are not read here: send JSON, without Inference-Header-Content-Length";
-        return Err(Error::new(Kind::UnsupportedMediaType, text));
-    }
-    let limit = handler.limits.body;
-    let too_large = || Error::new(Kind::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let read = http_body_util::BodyExt::collect(http_body_util::Limited::new(body, limit));
-    match tokio::time::timeout_at(context.deadline().into(), read).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Error::malformed("the body ended early").with_detail(error)),
-        Err(_) => Err(deadline_exceeded()),
-    }
-}
-
-/// What is wrong with a body that is not `expected`.
-fn unreadable(error: &serde_json::Error, expected: &str) -> Error {
-    if error.is_data() {
-        return Error::malformed(format!("the body: expected {expected} ({})", plain(error)));
-    }
-    Error::malformed(format!("the body is no JSON: {error}"))
-}
-
-/// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.
-fn check_content_type(headers: &HeaderMap) -> Result<()> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let text = value.to_str().unwrap_or("unreadable").to_ascii_lowercase();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    let known = ["", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"];
-    if known.contains(&essence) || essence.ends_with("+json") {
-        return Ok(());
-    }
-    Err(Error::new(Kind::UnsupportedMediaType, format!("content type `{essence}`: expected application/json")))
 }
 
 /// A path's pieces, decoded by axum; what is not UTF-8 names nothing that is served.

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use axum::{body::Body, http::Request, response::IntoResponse};
-use dataplane::{Error, Kind, repository::Repository};
+use dataplane::{Datatype, Error, Kind, limits::Limits, repository::Repository};
 use http_body_util::BodyExt;
 
 use crate::{
+    echo::{Echo, Shelf, echoing},
     golden,
     serving::{Server, Toy, server, serving},
 };
@@ -15,16 +16,52 @@ const V1: &str = r#"{"instances":[{"rows":[[1,10],[2.5,20]],"ids":["x","y"]}]}"#
 const V2: &str = r#"{"id":"seven","inputs":[{"name":"a","shape":[2,1],"datatype":"FP32","data":[1,2.5]},{"name":"b","shape":[2,1],"datatype":"FP32","data":[[10],[20]]},{"name":"id","shape":[2,1],"datatype":"BYTES","data":["x","y"]}],"outputs":[{"name":"sum"},{"name":"id"}]}"#;
 
 async fn exchange(server: &Server, method: &str, path: &str, body: &str) -> String {
-    let request = Request::builder().method(method).uri(path).header("x-request-id", "golden");
-    let answer = server.send(request.body(Body::from(body.to_owned())).unwrap()).await;
-    let mut text = format!("{method} {path}\nx-request-id: golden\n\n{body}\n\n{}\n", answer.status.as_u16());
+    exchange_with(server, method, path, &[], body.as_bytes()).await
+}
+
+async fn exchange_with(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    let headers = [&[("x-request-id", "golden")], headers].concat();
+    let mut text = format!("{method} {path}\n");
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        writeln!(text, "{name}: {value}").unwrap();
+        request = request.header(name, value);
+    }
+    let answer = server.send(request.body(Body::from(body.to_vec())).unwrap()).await;
+    write!(text, "\n{}\n\n{}\n", shown(body), answer.status.as_u16()).unwrap();
     let mut headers: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
     headers.sort();
     for name in headers.iter().filter(|name| *name != "content-length") {
-        writeln!(text, "{name}: {}", answer.header(name).unwrap()).unwrap();
+        let fresh = matches!(name.as_str(), "ce-id" | "ce-time");
+        writeln!(text, "{name}: {}", if fresh { "(fresh)" } else { answer.header(name).unwrap() }).unwrap();
     }
-    writeln!(text, "\n{}", answer.text()).unwrap();
+    let event = answer.header("content-type") == Some("application/cloudevents+json");
+    let body = if event { without_fresh(&answer.body) } else { shown(&answer.body) };
+    writeln!(text, "\n{body}").unwrap();
     text
+}
+
+/// A text as it is, and of anything else the bytes that are not printable as `\xNN`.
+fn shown(body: &[u8]) -> String {
+    let printable = |byte: u8| byte == b'\n' || byte.is_ascii_graphic() || byte == b' ';
+    match std::str::from_utf8(body) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
+        _ => body.iter().fold(String::new(), |mut text, &byte| {
+            if printable(byte) {
+                text.push(char::from(byte))
+            } else {
+                write!(text, "\\x{byte:02x}").unwrap()
+            }
+            text
+        }),
+    }
+}
+
+/// An event but for what is different each time.
+fn without_fresh(event: &[u8]) -> String {
+    let read: serde_json::Value = serde_json::from_slice(event).unwrap();
+    let fresh = ["id", "time"].map(|name| read[name].as_str().unwrap().to_owned());
+    fresh.iter().fold(shown(event), |text, value| text.replace(value, "(fresh)"))
 }
 
 #[tokio::test]
@@ -35,7 +72,8 @@ async fn each_route_answers_as_agreed() {
         ("v1_models", "GET", "/v1/models", ""),
         ("v1_ready", "GET", "/v1/models/sum", ""),
         ("v1_predict", "POST", "/v1/models/sum:predict", V1),
-        ("v1_explain", "POST", "/v1/models/sum:explain", V1),
+        ("v1_explain_unimplemented", "POST", "/v1/models/sum:explain", V1),
+        ("v1_method_not_allowed", "GET", "/v1/models/sum:predict", ""),
         ("v2_server", "GET", "/v2", ""),
         ("v2_health_live", "GET", "/v2/health/live", ""),
         ("v2_health_not_ready", "GET", "/v2/health/ready", ""),
@@ -46,6 +84,7 @@ async fn each_route_answers_as_agreed() {
         ("v2_version_metadata", "GET", "/v2/models/sum/versions/3", ""),
         ("v2_version_ready", "GET", "/v2/models/sum/versions/3/ready", ""),
         ("v2_version_infer", "POST", "/v2/models/sum/versions/3/infer", V2),
+        ("v2_repository_index", "POST", "/v2/repository/index", ""),
         ("unknown_route", "GET", "/nowhere", ""),
         ("method_not_allowed", "GET", "/v2/models/sum/infer", ""),
     ] {
@@ -53,6 +92,46 @@ async fn each_route_answers_as_agreed() {
     }
     let ready = serving(Repository::default().with(Arc::new(Toy::new("sum"))), server.handler.limits);
     golden::check("routes/v2_health_ready.http", &exchange(&ready, "GET", "/v2/health/ready", "").await);
+}
+
+#[tokio::test]
+async fn each_form_of_a_body_is_as_agreed() {
+    let server = echoing([
+        Echo::new("echo", &[("x", Datatype::Fp32, &[-1]), ("s", Datatype::Bytes, &[-1, 1])]),
+        Echo::new("one", &[("x", Datatype::Fp32, &[-1, 2])]),
+    ]);
+    let inputs = r#"[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}},{"name":"s","shape":[1,1],"datatype":"BYTES","parameters":{"binary_data_size":6}}]"#;
+    let json = format!(r#"{{"inputs":{inputs},"parameters":{{"binary_data_output":true}}}}"#);
+    let length = json.len().to_string();
+    let binary = [json.as_bytes(), &1.5_f32.to_le_bytes(), b"\x02\0\0\0hi"].concat();
+    let raw = [0, 0, 0x80, 0x3f, 0, 0, 0, 0x40];
+    let event = br#"{"specversion":"1.0","id":"one","source":"shop","type":"ask","time":"2026-01-31T12:00:00Z","data":{"instances":[[1,2]]}}"#;
+    let event_headers = [("ce-id", "one"), ("ce-source", "shop"), ("ce-specversion", "1.0"), ("ce-type", "ask")];
+    let header = "inference-header-content-length";
+    for (name, path, headers, body) in [
+        ("v2_infer_binary", "/v2/models/echo/infer", &[(header, length.as_str())][..], &binary[..]),
+        ("v2_infer_raw", "/v2/models/one/infer", &[(header, "0")], &raw),
+        ("v1_predict_columns", "/v1/models/echo:predict", &[], br#"{"instances":[{"x":1,"s":"a"},[2,"b"]]}"#),
+        ("v1_predict_rows", "/v1/models/one:predict", &[], br#"{"instances":[[1,2],{"x":[3,4]}]}"#),
+        ("v1_explain", "/v1/models/one:explain", &[], br#"{"instances":[[1,2]]}"#),
+        ("v1_predict_event_headers", "/v1/models/one:predict", &event_headers, br#"{"instances":[[1,2]]}"#),
+        ("v1_predict_event_body", "/v1/models/one:predict", &[], event),
+    ] {
+        golden::check(&format!("routes/{name}.http"), &exchange_with(&server, "POST", path, headers, body).await);
+    }
+}
+
+#[tokio::test]
+async fn control_calls_answer_as_agreed() {
+    let shelf = Arc::new(Shelf { name: "good", broken: false });
+    let server = serving(Repository::default().with_loader("good", shelf), Limits::default());
+    for call in ["load", "unload"] {
+        let path = format!("/v2/repository/models/good/{call}");
+        golden::check(&format!("routes/v2_repository_{call}.http"), &exchange(&server, "POST", &path, "").await);
+    }
+    let server = server.controlled(false);
+    let refused = exchange(&server, "POST", "/v2/repository/models/good/load", "").await;
+    golden::check("routes/v2_repository_control_disabled.http", &refused);
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use axum::{body::Body, http::Request};
 use futures_util::stream;
 
-use crate::serving::{SECRET, post, server};
+use crate::{
+    openapi,
+    serving::{SECRET, post, server},
+};
 
 const V1: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 const V2: &str = r#"{"inputs": [{"name": "a", "shape": [1, 1], "datatype": "FP32", "data": [1]},
@@ -68,14 +71,19 @@ fn failing() -> Vec<(Request<Body>, u16, &'static str)> {
 #[tokio::test]
 async fn every_failure_has_the_one_envelope_and_tells_nothing_of_the_inside() {
     let server = server();
+    let document = openapi::document(&server).await;
     for (request, status, code) in failing() {
         let what = format!("{} {}", request.method(), request.uri());
+        let operation = openapi::operation(&document, request.method().as_str(), request.uri().path());
         let answer = server.send(request).await;
         let (got, got_code, message) = answer.failure();
         assert_eq!((got, got_code.as_str()), (status, code), "{what}: {message}");
         let text = answer.text();
         assert!(!text.contains(SECRET) && !text.contains("panick"), "{what}: {text}");
         assert!(answer.header("x-request-id").is_some(), "{what}");
+        // Whoever reads the document has been told of it.
+        let status = status.to_string();
+        assert!(operation.is_none_or(|operation| operation["responses"][status].is_object()), "{what}: {code}");
     }
 }
 

@@ -7,22 +7,29 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batching;
+mod binary;
+mod cloudevents;
+mod coding;
 mod connections;
 mod contract;
 mod deadline;
 mod drain;
+mod echo;
 mod errors;
 mod golden;
 mod grpc;
 mod ids;
+mod instances;
 mod logs;
 mod metrics;
 mod numbers;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod openapi;
 mod owned;
 mod predictor;
 mod predictor_failures;
+mod repository;
 mod serving;
 mod tls;
 mod toy;

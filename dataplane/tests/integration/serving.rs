@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use axum::{
 use dataplane::{
     Context, Datatype, Error, Handler, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
     TensorMetadata,
+    config::CloudEvents,
     handler::ServerInfo,
     limits::Limits,
     metrics::Metrics,
@@ -24,6 +26,7 @@ use dataplane::{
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 /// Text that only a log may show.
@@ -148,15 +151,38 @@ pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
         limits,
         permits: Permits::new(64),
         control: true,
+        events: CloudEvents::default(),
     })
 }
 
 pub(crate) fn serving_handler(handler: Handler) -> Server {
-    let router = dataplane::router(Arc::new(handler.clone()));
-    Server { handler, router }
+    Server::over(handler)
 }
 
 impl Server {
+    /// The same server with control calls on or off.
+    pub(crate) fn controlled(self, control: bool) -> Self {
+        Self::over(Handler { control, ..self.handler })
+    }
+
+    /// The same server with these settings of events.
+    pub(crate) fn answering_events(self, events: CloudEvents) -> Self {
+        Self::over(Handler { events, ..self.handler })
+    }
+
+    fn over(handler: Handler) -> Self {
+        let router = dataplane::router(Arc::new(handler.clone()));
+        Self { handler, router }
+    }
+
+    /// Listens on a free port, for what only a socket shows.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, self.router.clone()).into_future());
+        address
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();

@@ -165,9 +165,11 @@ async fn what_is_not_served_is_404_405_or_501() {
     server.post("/v1/models/sum/", ONE).await.refuses(404, "unknown_route", "no such path: /v1/models/sum/");
     let message = "POST is not allowed on /v1/models/sum; try sum:predict";
     server.post("/v1/models/sum", ONE).await.refuses(405, "method_not_allowed", message);
-    // A name may hold a colon, so this asks whether a model of that name is ready.
-    let message = "Model with name sum:predict does not exist.";
-    server.get(PREDICT).await.refuses(404, "unknown_model", message);
+    // A name may hold a colon, so a model of that name could be asked whether it is ready; here none is.
+    let answer = server.get(PREDICT).await;
+    answer.refuses(405, "method_not_allowed", "GET is not allowed on /v1/models/sum:predict");
+    assert_eq!(answer.header("allow"), Some("POST"));
+    assert_eq!(server.post("/v1/models/sum", ONE).await.header("allow"), Some("GET,HEAD"));
 }
 
 #[tokio::test]

@@ -1,0 +1,163 @@
+//! Reading requests and answers.
+
+use std::cell::Cell;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    BINARY, BINARY_OUTPUT, BinaryOutputs,
+    tensors::{TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, read_tensor, required},
+};
+use crate::{
+    error::{Error, Result},
+    infer::{InferRequest, InferResponse, RequestedOutput},
+    json::{List, MAX_TENSORS, Members, MembersAndList, Stopped, plain, read_raw, read_slice, unreadable},
+    model::ModelMetadata,
+    parameters::Parameters,
+    tensor::{Data, Datatype, Tensor},
+};
+
+/// Reads a request, and which outputs it wants as binary data. `json` is how many bytes of the body are JSON; nothing where all are.
+///
+/// # Errors
+/// It is no JSON, a field is not what the protocol says, or the binary data does not fit; the text names the field.
+pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferRequest, BinaryOutputs)> {
+    let (json, mut tail) = Tail::split(json, body)?;
+    let stopped = Cell::new(Stopped::OutsideList);
+    let members = Members(["id", "parameters", "outputs", "inputs"]);
+    let ([id, parameters, outputs, _], inputs) =
+        read_slice(json, MembersAndList { members, items: TENSOR, stopped: &stopped })
+            .map_err(|error| no_request(&error, stopped.get()))?;
+    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
+    if inputs.is_empty() {
+        return Err(Error::invalid("field `inputs`: expected at least one tensor"));
+    }
+    let tensors = inputs.into_iter().enumerate();
+    let mut request = InferRequest {
+        id: optional(id, "id", "a string")?,
+        model_version: None,
+        parameters: read_parameters(parameters, "parameters")?,
+        inputs: tensors
+            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor, &mut tail))
+            .collect::<Result<_>>()?,
+        outputs: read_outputs(outputs)?,
+    };
+    tail.end()?;
+    let binary = take_binary(&mut request)?;
+    Ok((request, binary))
+}
+
+/// What is wrong with a body whose reading stopped there.
+fn no_request(error: &serde_json::Error, stopped: Stopped) -> Error {
+    match stopped {
+        Stopped::AtList if error.is_data() => {
+            Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
+        }
+        Stopped::AtItem(number) if error.is_data() => no_tensor(&format!("inputs[{number}]"), error),
+        _ => unreadable(error, "a V2 request: an object with `inputs`"),
+    }
+}
+
+fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
+    let Some(outputs) = outputs else { return Ok(Vec::new()) };
+    let item = Members(["name", "parameters"]);
+    let (outputs, count) = read_raw(outputs, List { item, most: MAX_TENSORS }).map_err(|error| {
+        Error::invalid(format!("field `outputs`: expected a list of objects with a `name` ({})", plain(&error)))
+    })?;
+    if count > MAX_TENSORS {
+        return Err(Error::invalid(format!("field `outputs`: expected at most {MAX_TENSORS}, got {count}")));
+    }
+    let outputs = outputs.into_iter().enumerate();
+    outputs
+        .map(|(number, [name, parameters])| {
+            Ok(RequestedOutput {
+                name: required(name, &format!("outputs[{number}].name"), "a string")?,
+                parameters: read_parameters(parameters, &format!("outputs[{number}].parameters"))?,
+            })
+        })
+        .collect()
+}
+
+/// Takes out of a request what it says of binary outputs.
+fn take_binary(request: &mut InferRequest) -> Result<BinaryOutputs> {
+    let all = take_flag(&mut request.parameters, BINARY_OUTPUT, "parameters")?.unwrap_or(false);
+    let mut named = Vec::new();
+    for (number, output) in request.outputs.iter_mut().enumerate() {
+        if output.parameters.is_empty() {
+            continue;
+        }
+        if let Some(binary) = take_flag(&mut output.parameters, BINARY, &format!("outputs[{number}].parameters"))? {
+            named.push((output.name.clone(), binary));
+        }
+    }
+    Ok(BinaryOutputs { all, named })
+}
+
+fn take_flag(parameters: &mut Parameters, name: &str, place: &str) -> Result<Option<bool>> {
+    let Some(value) = parameters.remove(name) else { return Ok(None) };
+    let flag = value.as_bool();
+    flag.map(Some).ok_or_else(|| Error::invalid(format!("field `{place}.{name}`: expected true or false")))
+}
+
+/// Reads a body that is the one input of a model and nothing else: no JSON, no length before BYTES.
+///
+/// # Errors
+/// The model takes more than one input, its shape can't be told from the number of bytes, or the bytes don't fit it.
+pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<InferRequest> {
+    let refused = |text: &str| Error::invalid(format!("a body of raw data: model `{}` {text}", model.name));
+    let mut needed = model.inputs.iter().filter(|input| !input.optional);
+    let (Some(input), None) = (needed.next(), needed.next()) else {
+        return Err(refused("does not take just one input"));
+    };
+    let mut free = input.shape.iter().filter(|&&dimension| dimension < 0);
+    let shape =
+        |of_free: usize| input.shape.iter().map(move |&dimension| usize::try_from(dimension).unwrap_or(of_free));
+    let (shape, data) = if input.datatype == Datatype::Bytes {
+        if shape(1).any(|dimension| dimension != 1) {
+            return Err(refused(&format!("takes `{}` of shape {:?}, and not one string", input.name, input.shape)));
+        }
+        (shape(1).collect(), Data::Bytes(std::iter::once(body).collect()))
+    } else {
+        let fixed = shape(1).try_fold(Data::width(input.datatype).unwrap_or(1), usize::checked_mul).unwrap_or(0);
+        if free.next().is_some() && (free.next().is_some() || fixed == 0) {
+            return Err(refused(&format!("takes `{}` of shape {:?}, free in too much", input.name, input.shape)));
+        }
+        let rows = body.len().checked_div(fixed).unwrap_or(0);
+        let shape: Vec<_> = shape(rows).collect();
+        let count = crate::tensor::element_count(&shape).unwrap_or(usize::MAX);
+        let data = Data::from_raw(input.datatype, count, body);
+        (shape, data.map_err(|text| Error::invalid(format!("input `{}`: {text}", input.name)))?)
+    };
+    Ok(InferRequest::of(vec![Tensor::new(&input.name, shape, data)?]))
+}
+
+/// Reads a server's answer. `json` is what its header says of how many bytes are JSON; nothing where all are.
+///
+/// # Errors
+/// It is no such answer. The text is for the log: it describes another server's fault.
+pub(crate) fn read_response(json: Option<usize>, body: &[u8]) -> Result<InferResponse, String> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        model_name: Option<String>,
+        model_version: Option<String>,
+        id: Option<String>,
+        parameters: Option<Parameters>,
+        #[serde(borrow)]
+        outputs: Vec<&'a RawValue>,
+    }
+    let text = |error: Error| error.to_string();
+    let (json, mut tail) = Tail::split(json, body).map_err(text)?;
+    let body: Body<'_> = serde_json::from_slice(json).map_err(|error| format!("no V2 answer: {error}"))?;
+    let outputs = body.outputs.iter().enumerate();
+    let outputs = outputs.map(|(number, output)| read_tensor(&format!("outputs[{number}]"), output, &mut tail));
+    let outputs = outputs.collect::<Result<_>>().map_err(text)?;
+    tail.end().map_err(text)?;
+    Ok(InferResponse {
+        model_name: body.model_name.unwrap_or_default(),
+        model_version: body.model_version,
+        id: body.id,
+        parameters: body.parameters.unwrap_or_default(),
+        outputs,
+    })
+}

@@ -1,0 +1,145 @@
+//! Reading tensors: a JSON object each, with its elements in it or in the binary data behind.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{BINARY_SIZE, HEADER_LENGTH};
+use crate::{
+    error::{Error, Result},
+    json::{Members, plain, read_data, read_raw, shown},
+    parameters::{Parameter, Parameters},
+    tensor::{Data, Datatype, MAX_RANK, Tensor, element_count},
+};
+
+/// What a tensor's object holds.
+pub(super) const TENSOR: Members<'_, 5> = Members(["name", "shape", "datatype", "data", "parameters"]);
+
+/// The binary data of a body, as far as no tensor has taken it yet.
+pub(super) struct Tail<'a> {
+    /// Nothing where the body is JSON alone.
+    rest: Option<&'a [u8]>,
+    /// The tensor that took the last of it.
+    last: Option<String>,
+}
+
+impl<'a> Tail<'a> {
+    /// The JSON of a body, and what is behind it. `json` is how long the JSON is; nothing where all of it is.
+    pub(super) fn split(json: Option<usize>, body: &'a [u8]) -> Result<(&'a [u8], Self)> {
+        let Some(length) = json else { return Ok((body, Self { rest: None, last: None })) };
+        let (json, rest) = body.split_at_checked(length).ok_or_else(|| {
+            let got = body.len();
+            Error::invalid(format!("header `{HEADER_LENGTH}`: {length} bytes of JSON in a body of {got} bytes"))
+        })?;
+        Ok((json, Self { rest: Some(rest), last: None }))
+    }
+
+    fn take(&mut self, name: &str, size: usize) -> Result<&'a [u8], String> {
+        let rest = self.rest.ok_or_else(|| {
+            format!("the header `{HEADER_LENGTH}`, which says where binary data begins, is missing from the request")
+        })?;
+        let (taken, rest) = rest
+            .split_at_checked(size)
+            .ok_or_else(|| format!("expected {size} bytes of binary data, {} are left", rest.len()))?;
+        self.rest = Some(rest);
+        self.last = Some(name.to_owned());
+        Ok(taken)
+    }
+
+    /// That nothing is left over.
+    pub(super) fn end(self) -> Result<()> {
+        let (left, last) = (self.rest.map_or(0, <[u8]>::len), self.last);
+        if left == 0 {
+            return Ok(());
+        }
+        let behind =
+            last.map_or_else(|| "the JSON".to_owned(), |name| format!("the binary data of `{}`", shown(&name)));
+        Err(Error::invalid(format!("the body: {left} bytes are left behind {behind}")))
+    }
+}
+
+/// Reads one tensor; `place` is where it stands in the body.
+pub(super) fn read_tensor(place: &str, tensor: &RawValue, tail: &mut Tail<'_>) -> Result<Tensor> {
+    let members = read_raw(tensor, TENSOR).map_err(|error| no_tensor(place, &error))?;
+    read_members(place, members, tail)
+}
+
+/// Reads the members of one.
+pub(super) fn read_members(
+    place: &str,
+    [name, shape, datatype, data, parameters]: [Option<&RawValue>; 5],
+    tail: &mut Tail<'_>,
+) -> Result<Tensor> {
+    let name: String = required(name, &format!("{place}.name"), "a string")?;
+    let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
+    let shape: Vec<usize> = required(shape, &at("shape"), "a list of whole numbers from 0")?;
+    if shape.len() > MAX_RANK {
+        let (field, got) = (at("shape"), shape.len());
+        return Err(Error::invalid(format!("field `{field}`: expected at most {MAX_RANK} dimensions, got {got}")));
+    }
+    let datatype: String = required(datatype, &at("datatype"), "a string")?;
+    let datatype = Datatype::from_name(&datatype).ok_or_else(|| {
+        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype)))
+    })?;
+    let mut parameters = read_parameters(parameters, &at("parameters"))?;
+    let data = match (data, parameters.remove(BINARY_SIZE)) {
+        (None, Some(size)) => read_binary(&name, datatype, &shape, &size, tail)
+            .map_err(|text| Error::invalid(format!("field `{}`: {text}", at("parameters.binary_data_size"))))?,
+        (Some(_), Some(_)) => {
+            let field = at("data");
+            return Err(Error::invalid(format!("field `{field}`: expected data or binary_data_size, got both")));
+        }
+        _ if !datatype.is_json() => {
+            let (field, name) = (at("datatype"), datatype.name());
+            return Err(Error::invalid(format!("field `{field}`: {name} has no form in JSON; send it as binary data")));
+        }
+        (Some(data), None) => {
+            read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{}`", at("data"))))?
+        }
+        (None, None) if tail.rest.is_some_and(|rest| !rest.is_empty()) => {
+            return Err(missing(&at("data"), "a list of elements, or parameters.binary_data_size"));
+        }
+        (None, None) => return Err(missing(&at("data"), "a list of elements")),
+    };
+    Ok(Tensor::new(name, shape, data)?.with_parameters(parameters))
+}
+
+fn read_binary(
+    name: &str,
+    datatype: Datatype,
+    shape: &[usize],
+    size: &Parameter,
+    tail: &mut Tail<'_>,
+) -> Result<Data, String> {
+    let size = size.as_u64().and_then(|size| usize::try_from(size).ok()).ok_or("expected a whole number from 0")?;
+    let raw = tail.take(name, size)?;
+    let count = element_count(shape).ok_or_else(|| format!("shape {shape:?} is too large"))?;
+    Data::from_raw(datatype, count, raw)
+}
+
+pub(super) fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
+    let expected = "a tensor: an object with name, shape, datatype and data";
+    Error::invalid(format!("field `{place}`: expected {expected} ({})", plain(error)))
+}
+
+pub(super) fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Parameters> {
+    Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
+}
+
+pub(super) fn optional<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    field: &str,
+    expected: &str,
+) -> Result<Option<T>> {
+    let Some(raw) = raw else { return Ok(None) };
+    serde_json::from_str(raw.get())
+        .map(Some)
+        .map_err(|error| Error::invalid(format!("field `{field}`: expected {expected} ({})", plain(&error))))
+}
+
+pub(super) fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<T> {
+    optional(raw, field, expected)?.ok_or_else(|| missing(field, expected))
+}
+
+pub(super) fn missing(field: &str, expected: &str) -> Error {
+    Error::invalid(format!("field `{field}`: missing (expected {expected})"))
+}
