@@ -31,6 +31,9 @@ pub struct Metrics {
     connections: IntGaugeVec,
     cut: IntCounter,
     handshakes: IntCounter,
+    retries: IntCounterVec,
+    circuits: IntGaugeVec,
+    dependencies: IntGaugeVec,
 }
 
 impl Metrics {
@@ -84,6 +87,18 @@ impl Metrics {
                 "server_tls_handshake_failures_total",
                 "Connections that never came to speak TLS: refused, broken off, or too slow.",
             )?,
+            retries: IntCounterVec::new(
+                Opts::new("upstream_retries_total", "Calls that were tried again, by why."),
+                &["upstream", "reason"],
+            )?,
+            circuits: IntGaugeVec::new(
+                Opts::new("upstream_circuit_open", "1 while calls fail at once because those before them failed."),
+                &["upstream"],
+            )?,
+            dependencies: IntGaugeVec::new(
+                Opts::new("dependency_up", "1 while a service that this one needs answers its probes."),
+                &["dependency"],
+            )?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
@@ -96,6 +111,9 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.connections.clone()))?;
         metrics.registry.register(Box::new(metrics.cut.clone()))?;
         metrics.registry.register(Box::new(metrics.handshakes.clone()))?;
+        metrics.registry.register(Box::new(metrics.retries.clone()))?;
+        metrics.registry.register(Box::new(metrics.circuits.clone()))?;
+        metrics.registry.register(Box::new(metrics.dependencies.clone()))?;
         Ok(metrics)
     }
 
@@ -123,7 +141,7 @@ impl Metrics {
         self.steps.with_label_values(&[step]).observe(took.as_secs_f64());
     }
 
-    /// A call to a service behind this one ended so: `ok`, or an error's stable code.
+    /// A call to a service behind this one ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
     pub fn upstream(&self, upstream: &str, outcome: &str) {
         self.upstream.with_label_values(&[upstream, outcome]).inc();
     }
@@ -154,6 +172,21 @@ impl Metrics {
     /// A TLS handshake failed.
     pub fn handshake_failed(&self) {
         self.handshakes.inc();
+    }
+
+    /// A call to a service behind this one is tried again.
+    pub fn retried(&self, upstream: &str, reason: &str) {
+        self.retries.with_label_values(&[upstream, reason]).inc();
+    }
+
+    /// Calls to a service behind this one fail at once from now on, or go through again.
+    pub fn circuit(&self, upstream: &str, open: bool) {
+        self.circuits.with_label_values(&[upstream]).set(i64::from(open));
+    }
+
+    /// A service that this one needs answers its probes, or does not.
+    pub fn dependency(&self, dependency: &str, up: bool) {
+        self.dependencies.with_label_values(&[dependency]).set(i64::from(up));
     }
 
     /// The text that a scraper reads.

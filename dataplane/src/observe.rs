@@ -29,7 +29,7 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 
 /// How long the caller waits, as gRPC says it (`500m`: milliseconds) and as REST callers may (`500ms`, `2`: seconds).
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// What an inference is counted as that was answered.
 const ANSWERED: &str = "ok";

@@ -1,9 +1,15 @@
-//! Live is not ready. Ready is when every latch is open and the server does not drain.
+//! Live is not ready. Ready is when every latch is open and the server does not drain. Dependencies are told beside it and hold back
+//! nothing: a server that can answer without one should not be taken away with it.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use crate::metrics::Metrics;
 
 /// What holds a server back from being ready. Clones share their latches.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +18,7 @@ pub struct Readiness(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     latches: RwLock<Vec<Latch>>,
+    dependencies: RwLock<Vec<Dependency>>,
     draining: AtomicBool,
 }
 
@@ -40,7 +47,40 @@ impl Latch {
     }
 }
 
+/// A service that this one asks, and whether it answers. Clones are the same dependency.
+#[derive(Clone, Debug)]
+pub struct Dependency {
+    name: Arc<str>,
+    up: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+impl Dependency {
+    /// It answers, or does not.
+    pub fn set(&self, up: bool) {
+        self.up.store(up, Ordering::Release);
+        self.metrics.dependency(&self.name, up);
+    }
+}
+
 impl Readiness {
+    /// A service that this server asks, away until somebody says otherwise. Its name stands in the health body and in metrics.
+    #[must_use]
+    pub fn dependency(&self, name: &str, metrics: &Metrics) -> Dependency {
+        let dependency = Dependency { name: name.into(), up: Arc::default(), metrics: metrics.clone() };
+        dependency.set(false);
+        self.0.dependencies.write().unwrap_or_else(PoisonError::into_inner).push(dependency.clone());
+        dependency
+    }
+
+    /// The services that this server asks, by name, and whether they answer.
+    #[must_use]
+    pub fn dependencies(&self) -> BTreeMap<String, bool> {
+        let dependencies = self.0.dependencies.read().unwrap_or_else(PoisonError::into_inner);
+        let told = dependencies.iter();
+        told.map(|dependency| (dependency.name.to_string(), dependency.up.load(Ordering::Acquire))).collect()
+    }
+
     /// A new condition, closed until somebody opens it.
     #[must_use]
     pub fn latch(&self, name: &'static str) -> Latch {
@@ -74,6 +114,19 @@ impl Readiness {
 #[cfg(test)]
 mod tests {
     use super::Readiness;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn dependencies_are_told_and_hold_back_nothing() {
+        let (readiness, metrics) = (Readiness::default(), Metrics::new().unwrap());
+        let ranking = readiness.dependency("ranking", &metrics);
+        assert!(readiness.waiting_for().is_empty());
+        assert!(!readiness.dependencies()["ranking"]);
+        ranking.set(true);
+        assert!(readiness.dependencies()["ranking"]);
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains("dependency_up{dependency=\"ranking\"} 1"), "{text}");
+    }
 
     #[test]
     fn ready_is_every_latch_open_and_not_draining() {

@@ -1,13 +1,10 @@
 //! Calling a predictor: any V2 or V1 server, over pooled connections, within the request's deadline.
 //!
-//! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address.
+//! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address. A call goes
+//! through the circuit [`breaker`], is written and read by [`rest`], over a connection of the [`pool`]; [`retry`] says whether it is
+//! tried again, and [`forward`] what of the request's context travels with it.
 
-use std::{fmt, time::Duration};
-
-use reqwest::{
-    Client, Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     context::Context,
@@ -15,38 +12,97 @@ use crate::{
     infer::{InferRequest, InferResponse},
     metrics::Metrics,
     model::ModelMetadata,
-    observe::{REQUEST_ID, TRACEPARENT},
     v1::RowsCodec,
-    v2,
 };
+
+mod address;
+mod breaker;
+mod dial;
+mod failure;
+mod forward;
+mod metadata;
+mod pool;
+mod rest;
+mod retry;
+mod tls;
+mod v1;
+
+use address::{Address, Scheme};
+use breaker::Breaker;
+use failure::Failure;
+use rest::Rest;
+use retry::Retries;
+pub use tls::Tls;
 
 /// Largest answer that is read; a ranker's is a few kilobytes.
 const MOST_BODY: usize = 64 * 1024 * 1024;
 
+/// What a call comes to before the predictor's name is put to it.
+type Call<T> = Result<T, Failure>;
+
 /// How a predictor is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// V1 REST: positional rows.
     V1,
-    /// V2 REST: named tensors.
+    /// V2 REST: named tensors, as binary data where the server lists it, as JSON otherwise.
+    #[default]
     V2,
 }
 
-/// A predictor behind this server.
+/// What a V1 predictor's instances are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum V1Form {
+    /// One instance: a table of rows with their ids, under the keys of a [`RowsCodec`].
+    #[default]
+    Table,
+    /// An instance a row: a plain list of values; answered by a plain list of scores.
+    Rows,
+}
+
+/// How a predictor is called.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// What its V1 instances are.
+    pub v1_form: V1Form,
+    /// TLS, also where its address does not say `https`.
+    pub tls: Option<Tls>,
+    /// When a connection is replaced, so that pods that came later get requests too.
+    pub connection_age: Duration,
+    /// Most retries of one call that found nobody, or was told to come back.
+    pub retries: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::default(),
+            v1_form: V1Form::default(),
+            tls: None,
+            connection_age: Duration::from_secs(60),
+            retries: 1,
+        }
+    }
+}
+
+/// A predictor behind this server. Clones share its connections.
 #[derive(Clone)]
-pub struct Predictor {
+pub struct Predictor(Arc<Inner>);
+
+struct Inner {
     name: String,
-    routes: Routes,
-    model: String,
     protocol: Protocol,
-    rows: RowsCodec,
+    wire: Rest,
+    breaker: Breaker,
+    retries: Retries,
     metrics: Metrics,
-    http: Client,
 }
 
 impl fmt::Debug for Predictor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Predictor").field("name", &self.name).field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("Predictor").field("name", &self.0.name).finish_non_exhaustive()
     }
 }
 
@@ -55,43 +111,44 @@ impl Predictor {
     /// `rows` is the form of its V1 instances.
     ///
     /// # Errors
-    /// `host` is no address; the text says so.
+    /// `host` is no address, or one that TLS can't be spoken with; the text says so.
     pub fn new(
         name: &str,
         host: &str,
         model: &str,
-        protocol: Protocol,
+        settings: &Settings,
         rows: RowsCodec,
         metrics: Metrics,
     ) -> Result<Self, String> {
-        let base = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
-        let url: Url = base.parse().map_err(|error| format!("`{host}` is no address: {error}"))?;
-        let plain = url.scheme() == "http" && url.query().is_none() && url.fragment().is_none();
-        if !plain || url.host_str().is_none() {
-            return Err(format!("`{host}`: expected host, host:port or http://host:port"));
-        }
-        let http = Client::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_nodelay(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
-        let routes = Routes::new(&url, model, protocol).ok_or_else(|| format!("`{host}` can't have paths"))?;
-        Ok(Self { name: name.to_owned(), routes, model: model.to_owned(), protocol, rows, metrics, http })
+        let address = Address::parse(host, settings.tls.is_some())?;
+        let tls = match (&settings.tls, address.scheme) {
+            (Some(_), Some(Scheme::Http)) => {
+                return Err(format!("`{host}` is spoken to in plain, and TLS is asked for"));
+            }
+            (None, Some(Scheme::Https)) => Some(Tls::new(None)?),
+            (tls, _) => tls.clone(),
+        };
+        let wire = Rest::new(&address, model, settings, tls.as_ref(), rows)?;
+        Ok(Self(Arc::new(Inner {
+            name: name.to_owned(),
+            protocol: settings.protocol,
+            wire,
+            breaker: Breaker::new(name, metrics.clone()),
+            retries: Retries::new(settings.retries),
+            metrics,
+        })))
     }
 
     /// What it is called in answers and logs.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// How it is spoken to.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        self.0.protocol
     }
 
     /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have.
@@ -99,24 +156,17 @@ impl Predictor {
     /// # Errors
     /// It can't be reached, or does not answer with metadata.
     pub async fn metadata(&self, context: &Context) -> Result<ModelMetadata> {
-        if self.protocol == Protocol::V1 {
-            return Ok(ModelMetadata {
-                name: self.model.clone(),
-                inputs: self.rows.columns.clone(),
-                ..ModelMetadata::default()
-            });
-        }
-        let body = self.call(Method::GET, &self.routes.metadata, None, context).await?;
-        self.check_object(&body)?;
-        serde_json::from_slice(&body).map_err(|error| self.invalid(format!("its metadata can't be read: {error}")))
+        self.named(self.0.wire.metadata(context).await)
     }
 
-    /// Whether its model says that it can answer now.
+    /// Whether its model says that it can answer now. If it does, calls that failed at once because it was away go through again.
     ///
     /// # Errors
     /// It can't be reached, or says no.
     pub async fn ready(&self, context: &Context) -> Result<()> {
-        self.call(Method::GET, &self.routes.ready, None, context).await.map(drop)
+        self.named(self.0.wire.ready(context).await)?;
+        self.0.breaker.healthy();
+        Ok(())
     }
 
     /// Asks for scores.
@@ -124,131 +174,61 @@ impl Predictor {
     /// # Errors
     /// By class: refused, no room, unreachable, late, or an answer that is none.
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
-        let body = match self.protocol {
-            Protocol::V1 => self.rows.write_request(request)?,
-            Protocol::V2 => v2::write_request(request, false)?.0,
-        };
-        let mut outcome = Outcome { predictor: self, code: "abandoned" };
-        let answer = self.call(Method::POST, &self.routes.infer, Some(body), context).await;
-        let answer = answer.and_then(|body| {
-            self.check_object(&body)?;
-            let response = match self.protocol {
-                Protocol::V1 => self.rows.read_response(&body),
-                Protocol::V2 => v2::read_response(None, &body),
-            };
-            response.map_err(|error| self.invalid(error))
-        });
+        let inner = &self.0;
+        let mut outcome = Outcome { predictor: inner, code: "abandoned" };
+        let permit = inner.breaker.admit(context.deadline().into()).map_err(|wait| {
+            outcome.code = "circuit_open";
+            self.left_alone(wait)
+        })?;
+        let answer = inner.call(request, context).await;
+        match &answer {
+            Err(failure) if failure.is_fault() => permit.failed(failure.kind()),
+            _ => permit.succeeded(),
+        }
+        let answer = self.named(answer);
         outcome.code = answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok");
         answer
-    }
-
-    /// A struct can be read from a JSON array too, field by field; no server means that.
-    fn check_object(&self, body: &[u8]) -> Result<()> {
-        if body.trim_ascii_start().starts_with(b"{") {
-            Ok(())
-        } else {
-            Err(self.invalid("its answer is no JSON object"))
-        }
     }
 
     /// An answer that this predictor must not give.
     #[must_use]
     pub fn invalid(&self, detail: impl fmt::Display) -> Error {
-        Error::new(Kind::UpstreamInvalid, format!("ranker `{}` gave an answer that can't be used", self.name))
-            .with_detail(detail)
+        Failure::invalid(detail).into_error(self.name())
     }
 
-    async fn call(&self, method: Method, url: &Url, body: Option<Vec<u8>>, context: &Context) -> Result<Vec<u8>> {
-        let mut request = self
-            .http
-            .request(method, url.clone())
-            .timeout(context.remaining())
-            .header(REQUEST_ID.as_str(), context.request_id())
-            .header(TRACEPARENT.as_str(), context.trace().child());
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
-        let mut response = request.send().await.map_err(|error| self.transport_error(&error))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(&error))? {
-            if body.len() + chunk.len() > MOST_BODY {
-                return Err(self.invalid(format!("its answer is larger than {MOST_BODY} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if response.status().is_success() {
-            return Ok(body);
-        }
-        Err(self.status_error(response.status(), response.headers(), &body))
+    fn left_alone(&self, wait: Duration) -> Error {
+        let text = format!("ranker `{}` keeps failing and is left alone for a moment", self.name());
+        Error::new(Kind::UpstreamUnavailable, text).with_retry_after(wait)
     }
 
-    fn transport_error(&self, error: &reqwest::Error) -> Error {
-        let (kind, what) = if error.is_timeout() && !error.is_connect() {
-            (Kind::UpstreamTimeout, "did not answer in time")
-        } else if error.is_connect() || error.is_request() {
-            (Kind::UpstreamUnavailable, "can't be reached")
-        } else {
-            (Kind::UpstreamInvalid, "broke off its answer")
-        };
-        Error::new(kind, format!("ranker `{}` {what}", self.name)).with_detail(causes(error))
-    }
-
-    fn status_error(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-        let (kind, what) = match status {
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
-                (Kind::UpstreamRejected, "refused the request")
-            }
-            StatusCode::TOO_MANY_REQUESTS => (Kind::UpstreamOverloaded, "has no room"),
-            StatusCode::SERVICE_UNAVAILABLE => (Kind::UpstreamUnavailable, "is not ready"),
-            StatusCode::GATEWAY_TIMEOUT => (Kind::UpstreamTimeout, "did not answer in time"),
-            // Any other status is a fault between the two of us (a wrong model name, a missing right), not the caller's.
-            _ => (Kind::UpstreamInvalid, "failed"),
-        };
-        let text = String::from_utf8_lossy(&body[..body.len().min(512)]);
-        let error = Error::new(kind, format!("ranker `{}` {what}", self.name)).with_detail(format!("{status}: {text}"));
-        let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        match after {
-            Some(seconds) => error.with_retry_after(Duration::from_secs(seconds)),
-            None => error,
-        }
+    fn named<T>(&self, answer: Call<T>) -> Result<T> {
+        answer.map_err(|failure| failure.into_error(self.name()))
     }
 }
 
-/// A predictor's three addresses, read once.
-#[derive(Clone)]
-struct Routes {
-    metadata: Url,
-    ready: Url,
-    infer: Url,
-}
-
-impl Routes {
-    /// Nothing where `base` is a URL that can't have paths.
-    fn new(base: &Url, model: &str, protocol: Protocol) -> Option<Self> {
-        let at = |segments: &[&str]| {
-            let mut url = base.clone();
-            url.path_segments_mut().ok()?.pop_if_empty().extend(segments);
-            Some(url)
-        };
-        let metadata = at(&["v2", "models", model])?;
-        Some(match protocol {
-            Protocol::V1 => Self {
-                metadata,
-                ready: at(&["v1", "models", model])?,
-                infer: at(&["v1", "models", &format!("{model}:predict")])?,
-            },
-            Protocol::V2 => Self {
-                metadata,
-                ready: at(&["v2", "models", model, "ready"])?,
-                infer: at(&["v2", "models", model, "infer"])?,
-            },
-        })
+impl Inner {
+    /// One call, with its retries.
+    async fn call(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+        self.retries.deposit();
+        let mut done = 0;
+        loop {
+            let failure = match self.wire.infer(request, context).await {
+                Err(failure) => failure,
+                answer => return answer,
+            };
+            let Some(pause) = self.retries.pause(&failure, done, context.remaining()) else { return Err(failure) };
+            if let Some(reason) = failure.retry() {
+                self.metrics.retried(&self.name, reason.name());
+            }
+            tokio::time::sleep(pause).await;
+            done += 1;
+        }
     }
 }
 
 /// Counts a call when it ends, also when its caller's deadline ends it.
 struct Outcome<'a> {
-    predictor: &'a Predictor,
+    predictor: &'a Inner,
     code: &'static str,
 }
 
@@ -256,15 +236,4 @@ impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         self.predictor.metrics.upstream(&self.predictor.name, self.code);
     }
-}
-
-/// An error with its causes, for the log.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

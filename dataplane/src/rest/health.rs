@@ -7,7 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::json;
 use crate::{error::Result, handler::Handler};
@@ -22,7 +22,13 @@ pub(super) async fn live() -> Response {
 
 pub(super) async fn ready(State(handler): State<Arc<Handler>>) -> Result<Response> {
     handler.check_ready()?;
-    Ok(json(&json!({"ready": true})))
+    let dependencies = handler.readiness.dependencies().into_iter();
+    let dependencies: Map<_, _> =
+        dependencies.map(|(name, up)| (name, Value::from(if up { "ready" } else { "away" }))).collect();
+    Ok(json(&match dependencies.is_empty() {
+        true => json!({"ready": true}),
+        false => json!({"ready": true, "dependencies": dependencies}),
+    }))
 }
 
 pub(super) async fn metrics(State(handler): State<Arc<Handler>>) -> Response {

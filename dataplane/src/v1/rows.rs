@@ -102,16 +102,26 @@ impl RowsCodec {
         Ok(ids)
     }
 
+    fn columns_of<'a>(&self, request: &'a InferRequest) -> Result<Vec<&'a Data>> {
+        self.columns.iter().map(|column| request.required(&column.name).map(Tensor::data)).collect()
+    }
+
+    /// Appends the rows alone: a list of lists with one value a column.
+    ///
+    /// # Errors
+    /// A column is missing from the request.
+    pub(crate) fn write_rows(&self, request: &InferRequest, body: &mut Vec<u8>) -> Result<()> {
+        let columns = self.columns_of(request)?;
+        let count = columns.iter().map(|column| column.len()).max().unwrap_or_default();
+        write(body, &Rows { columns: &columns, count })
+    }
+
     /// The body that asks a V1 server for the scores of `request`'s rows.
     ///
     /// # Errors
     /// A column or the ids are missing from the request.
     pub fn write_request(&self, request: &InferRequest) -> Result<Vec<u8>> {
-        let columns: Vec<&Data> = self
-            .columns
-            .iter()
-            .map(|column| request.required(&column.name).map(Tensor::data))
-            .collect::<Result<_>>()?;
+        let columns = self.columns_of(request)?;
         let ids = request.required(&self.id_input)?.data();
         if let Some(column) = columns.iter().position(|column| column.len() != ids.len()) {
             let (name, got, wanted) = (&self.columns[column].name, columns[column].len(), ids.len());

@@ -1,7 +1,10 @@
 //! Calling a predictor: what goes over the wire, and what its answers mean.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,10 +13,12 @@ use axum::{
     body::{Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode},
+    response::IntoResponse,
+    serve::ListenerExt,
 };
 use dataplane::{
     BytesData, Context, InferRequest, RequestedOutput, Tensor,
-    client::{Predictor, Protocol},
+    client::{Predictor, Protocol, Settings},
     context::Trace,
     metrics::Metrics,
 };
@@ -25,15 +30,16 @@ use crate::{golden, serving::rows};
 /// A request that a mock got.
 #[derive(Clone)]
 pub(crate) struct Got {
-    line: String,
-    headers: HeaderMap,
-    body: Bytes,
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
-/// A predictor that gives one answer to all.
+/// A predictor that answers as a test wants.
 pub(crate) struct Mock {
     pub(crate) address: String,
     got: Arc<Mutex<Vec<Got>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Mock {
@@ -42,24 +48,50 @@ impl Mock {
         headers: &[(&'static str, &'static str)],
         body: impl Into<Bytes>,
     ) -> Self {
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let (log, body) = (got.clone(), body.into());
+        let (status, body) = (StatusCode::from_u16(status).unwrap(), body.into());
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        Self::serving(move |_, _| (status, headers.clone(), body.clone())).await
+    }
+
+    /// One that makes its answer from the request and its number, from 0.
+    pub(crate) async fn serving<A: IntoResponse>(
+        answer: impl Fn(&Got, usize) -> A + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let (got, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let (log, accepted) = (got.clone(), connections.clone());
         let answer = move |request: Request| {
-            let (log, headers, body) = (log.clone(), headers.clone(), body.clone());
+            let (log, answer) = (log.clone(), answer.clone());
             async move {
                 let (head, sent) = request.into_parts();
                 let sent = to_bytes(sent, usize::MAX).await.unwrap();
                 let line = format!("{} {}", head.method, head.uri);
-                log.lock().unwrap().push(Got { line, headers: head.headers, body: sent });
-                (StatusCode::from_u16(status).unwrap(), headers, body)
+                let request = Got { line, headers: head.headers, body: sent };
+                let number = {
+                    let mut log = log.lock().unwrap();
+                    log.push(request.clone());
+                    log.len() - 1
+                };
+                answer(&request, number).into_response()
             }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let listener = listener.tap_io(move |_| {
+            accepted.fetch_add(1, Ordering::SeqCst);
+        });
         tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
-        Self { address, got }
+        Self { address, got, connections }
+    }
+
+    /// What it got.
+    pub(crate) fn got(&self) -> Vec<Got> {
+        self.got.lock().unwrap().clone()
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     fn only(&self) -> Got {
@@ -81,7 +113,11 @@ pub(crate) fn predictor(host: &str, protocol: Protocol) -> Predictor {
 }
 
 pub(crate) fn predictor_with(host: &str, protocol: Protocol, metrics: Metrics) -> Predictor {
-    Predictor::new("ranking", host, "adder", protocol, rows(), metrics).unwrap()
+    predictor_set(host, &Settings { protocol, ..Settings::default() }, metrics)
+}
+
+pub(crate) fn predictor_set(host: &str, settings: &Settings, metrics: Metrics) -> Predictor {
+    Predictor::new("ranking", host, "adder", settings, rows(), metrics).unwrap()
 }
 
 pub(crate) fn context() -> Context {
@@ -142,7 +178,7 @@ async fn metadata_is_read_with_the_nulls_of_kserves_python_server() {
     let mock = Mock::answering(200, &[], body).await;
     let metadata = predictor(&mock.address, Protocol::V2).metadata(&context()).await.unwrap();
     assert_eq!((metadata.name.as_str(), metadata.inputs[0].name.as_str()), ("adder", "a"));
-    assert_eq!(mock.only().line, "GET /v2/models/adder");
+    assert_eq!(mock.got()[0].line, "GET /v2/models/adder");
 }
 
 #[tokio::test]
@@ -178,15 +214,27 @@ async fn a_host_may_be_a_url_with_a_path_and_a_model_name_is_quoted() {
     let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
     let url = format!("http://{}/behind/", mock.address);
     let metrics = Metrics::new().unwrap();
-    let predictor = Predictor::new("r", &url, "a/b?c", Protocol::V2, rows(), metrics).unwrap();
+    let predictor = Predictor::new("r", &url, "a/b?c", &Settings::default(), rows(), metrics).unwrap();
     predictor.infer(&request(), &context()).await.unwrap();
     assert_eq!(mock.only().line, "POST /behind/v2/models/a%2Fb%3Fc/infer");
 }
 
+#[tokio::test]
+async fn what_is_left_of_the_time_is_sent_on() {
+    let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
+    let context = Context::background(Duration::from_secs(7));
+    predictor(&mock.address, Protocol::V2).infer(&request(), &context).await.unwrap();
+    let left: u64 =
+        mock.only().headers["x-request-timeout"].to_str().unwrap().strip_suffix("ms").unwrap().parse().unwrap();
+    assert!((1..=7000).contains(&left), "{left}");
+}
+
 #[test]
 fn what_is_no_address_is_refused() {
-    for host in ["", "a b", "https://host", "http://host?x=1", "ftp://host", "host:port"] {
-        let made = Predictor::new("r", host, "m", Protocol::V2, rows(), Metrics::new().unwrap());
-        assert!(made.is_err(), "{host}");
+    let made = |host| Predictor::new("r", host, "m", &Settings::default(), rows(), Metrics::new().unwrap());
+    for host in
+        ["", "a b", "http://", "http://host?x=1", "host#x", "ftp://host", "host:port", "me:secret@host", "host:99999"]
+    {
+        assert!(made(host).is_err(), "{host}");
     }
 }

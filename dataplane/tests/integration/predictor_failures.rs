@@ -21,7 +21,7 @@ async fn answered(status: u16, body: &'static str, protocol: Protocol) -> Error 
 }
 
 /// An address that refuses connections and that nobody else can take.
-fn down() -> (TcpSocket, String) {
+pub(crate) fn down() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap().to_string();
@@ -29,7 +29,7 @@ fn down() -> (TcpSocket, String) {
 }
 
 /// A predictor that takes requests and answers none.
-async fn silent() -> String {
+pub(crate) async fn silent() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let app = Router::new().fallback(|| async { pending::<()>().await });
@@ -120,7 +120,8 @@ async fn an_answer_without_end_is_cut_off() {
 async fn no_room_keeps_its_retry_after() {
     for status in [429, 503] {
         let mock = Mock::answering(status, &[("retry-after", "7")], "").await;
-        let error = failure(&mock.address, Protocol::V2, &context()).await;
+        // It is not waited for: there is no time to.
+        let error = failure(&mock.address, Protocol::V2, &Context::background(Duration::from_secs(5))).await;
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{status}");
     }
     let dated = [("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")];

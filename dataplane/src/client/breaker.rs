@@ -1,0 +1,313 @@
+//! A predictor that keeps failing is left alone for a second, so that callers learn it at once and it gets air.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{error::Kind, metrics::Metrics};
+
+/// Failures in a row that open the circuit.
+const IN_A_ROW: u32 = 5;
+/// Calls of the last [`WINDOW`] seconds of which half must have failed, for it to open with successes between them.
+const LEAST: u32 = 20;
+/// Seconds that are looked back on.
+const WINDOW: u64 = 10;
+/// How long it stays open before a call may try: a predictor that comes back is used within this time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Closed: calls pass. Open: they fail at once. Half open: one passes and decides.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    upstream: String,
+    metrics: Metrics,
+    circuit: Mutex<Circuit>,
+}
+
+#[derive(Debug)]
+struct Circuit {
+    state: State,
+    in_a_row: u32,
+    /// By second, the oldest overwritten.
+    window: [Second; WINDOW as usize],
+    begun: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed,
+    /// Until then; for this kind of failure.
+    Open(Instant, Kind),
+    /// One call tries. One that takes longer than this must not keep others from trying.
+    HalfOpen(Instant, Kind),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    number: u64,
+    calls: u32,
+    failed: u32,
+}
+
+impl Breaker {
+    /// A closed circuit to the upstream of this name.
+    pub(super) fn new(upstream: &str, metrics: Metrics) -> Self {
+        metrics.circuit(upstream, false);
+        let circuit = Circuit {
+            state: State::Closed,
+            in_a_row: 0,
+            window: [Second::default(); WINDOW as usize],
+            begun: Instant::now(),
+        };
+        Self { upstream: upstream.to_owned(), metrics, circuit: Mutex::new(circuit) }
+    }
+
+    /// Lets a call pass that has until `deadline`, or says in what time it may be tried again.
+    pub(super) fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
+        let now = Instant::now();
+        let mut circuit = self.lock();
+        let probe = match circuit.state {
+            State::Closed => false,
+            State::Open(until, kind) | State::HalfOpen(until, kind) => {
+                if now < until {
+                    return Err(until - now);
+                }
+                circuit.state = State::HalfOpen(now + PAUSE, kind);
+                true
+            }
+        };
+        Ok(Permit { breaker: self, deadline, probe, settled: false })
+    }
+
+    /// A probe of its health went well. Where calls could not reach it, that is all there is to know; where it answered late or with
+    /// faults, a call has to show that it does better now, and may do so at once.
+    pub(super) fn healthy(&self) {
+        let mut circuit = self.lock();
+        match circuit.state {
+            State::Open(_, Kind::UpstreamUnavailable) | State::HalfOpen(_, Kind::UpstreamUnavailable) => {
+                self.close(&mut circuit);
+            }
+            State::Open(_, kind) => circuit.state = State::Open(Instant::now(), kind),
+            State::Closed | State::HalfOpen(..) => {}
+        }
+    }
+
+    fn succeeded(&self, probe: bool) {
+        let mut circuit = self.lock();
+        match circuit.state {
+            State::Closed => {
+                circuit.in_a_row = 0;
+                circuit.count(false);
+            }
+            State::Open(..) | State::HalfOpen(..) if probe => self.close(&mut circuit),
+            State::Open(..) | State::HalfOpen(..) => {}
+        }
+    }
+
+    fn failed(&self, kind: Kind, probe: bool) {
+        let mut circuit = self.lock();
+        let until = Instant::now() + PAUSE;
+        match circuit.state {
+            State::Closed => {
+                circuit.in_a_row += 1;
+                if circuit.count(true) || circuit.in_a_row >= IN_A_ROW {
+                    circuit.state = State::Open(until, kind);
+                    self.metrics.circuit(&self.upstream, true);
+                    let (upstream, code) = (self.upstream.as_str(), kind.row().code);
+                    tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
+                }
+            }
+            State::HalfOpen(..) if probe => circuit.state = State::Open(until, kind),
+            // Calls from before it opened; they say nothing new.
+            State::Open(..) | State::HalfOpen(..) => {}
+        }
+    }
+
+    /// A probe ended without a result: another may try at once.
+    fn abandoned(&self) {
+        let mut circuit = self.lock();
+        if let State::HalfOpen(_, kind) = circuit.state {
+            circuit.state = State::Open(Instant::now(), kind);
+        }
+    }
+
+    fn close(&self, circuit: &mut Circuit) {
+        circuit.state = State::Closed;
+        circuit.in_a_row = 0;
+        circuit.window = [Second::default(); WINDOW as usize];
+        self.metrics.circuit(&self.upstream, false);
+        tracing::info!(upstream = self.upstream, "answers again");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Circuit {
+    /// Counts a call; whether too many of the last ones failed.
+    fn count(&mut self, failed: bool) -> bool {
+        // From 1, for 0 is a second in which nothing was counted.
+        let now = self.begun.elapsed().as_secs() + 1;
+        let Some(second) = self.window.get_mut((now % WINDOW) as usize) else { return false };
+        if second.number != now {
+            *second = Second { number: now, ..Second::default() };
+        }
+        second.calls += 1;
+        second.failed += u32::from(failed);
+        let recent = self.window.iter().filter(|second| second.number + WINDOW > now);
+        let (calls, failed) =
+            recent.fold((0, 0), |(calls, failed), second| (calls + second.calls, failed + second.failed));
+        calls >= LEAST && 2 * failed >= calls
+    }
+}
+
+/// A call that was let through. One that is dropped because its deadline passed failed; one whose caller left says nothing.
+#[derive(Debug)]
+pub(super) struct Permit<'a> {
+    breaker: &'a Breaker,
+    deadline: Instant,
+    probe: bool,
+    settled: bool,
+}
+
+impl Permit<'_> {
+    /// It was answered, be it with a refusal.
+    pub(super) fn succeeded(mut self) {
+        self.settled = true;
+        self.breaker.succeeded(self.probe);
+    }
+
+    /// The upstream is at fault.
+    pub(super) fn failed(mut self, kind: Kind) {
+        self.settled = true;
+        self.breaker.failed(kind, self.probe);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        if Instant::now() >= self.deadline {
+            self.breaker.failed(Kind::UpstreamTimeout, self.probe);
+        } else if self.probe {
+            self.breaker.abandoned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, advance};
+
+    use super::{Breaker, IN_A_ROW, LEAST, PAUSE, Permit};
+    use crate::{error::Kind, metrics::Metrics};
+
+    fn breaker() -> (Breaker, Metrics) {
+        let metrics = Metrics::new().unwrap();
+        (Breaker::new("r", metrics.clone()), metrics)
+    }
+
+    fn admit(breaker: &Breaker) -> Result<Permit<'_>, Duration> {
+        breaker.admit(Instant::now() + Duration::from_secs(8))
+    }
+
+    fn open(breaker: &Breaker, kind: Kind) {
+        (0..IN_A_ROW).for_each(|_| admit(breaker).unwrap().failed(kind));
+        assert!(admit(breaker).is_err());
+    }
+
+    fn shown(metrics: &Metrics) -> bool {
+        String::from_utf8(metrics.text()).unwrap().contains("upstream_circuit_open{upstream=\"r\"} 1")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_open_it_and_the_next_calls_learn_how_long() {
+        let (breaker, metrics) = breaker();
+        for _ in 1..IN_A_ROW {
+            admit(&breaker).unwrap().failed(Kind::UpstreamTimeout);
+        }
+        admit(&breaker).unwrap().succeeded();
+        assert!(!shown(&metrics), "a success between them begins the row anew");
+        open(&breaker, Kind::UpstreamTimeout);
+        assert!(shown(&metrics));
+        advance(Duration::from_millis(400)).await;
+        assert_eq!(admit(&breaker).unwrap_err(), Duration::from_millis(600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_calls_failing_opens_it_too_but_not_failures_of_long_ago() {
+        let (breaker, _) = breaker();
+        for _ in 0..LEAST / 2 - 1 {
+            admit(&breaker).unwrap().failed(Kind::UpstreamInvalid);
+            admit(&breaker).unwrap().succeeded();
+        }
+        advance(Duration::from_secs(11)).await;
+        admit(&breaker).unwrap().succeeded();
+        admit(&breaker).unwrap().failed(Kind::UpstreamInvalid);
+        assert!(admit(&breaker).is_ok(), "those before are forgotten");
+        for _ in 0..LEAST / 2 - 1 {
+            admit(&breaker).unwrap().succeeded();
+            admit(&breaker).unwrap().failed(Kind::UpstreamInvalid);
+        }
+        assert!(admit(&breaker).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_pause_one_call_tries_and_decides() {
+        let (breaker, metrics) = breaker();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        let probe = admit(&breaker).unwrap();
+        assert!(admit(&breaker).is_err(), "only one");
+        probe.failed(Kind::UpstreamTimeout);
+        assert_eq!(admit(&breaker).unwrap_err(), PAUSE);
+        advance(PAUSE).await;
+        admit(&breaker).unwrap().succeeded();
+        assert!(admit(&breaker).is_ok() && admit(&breaker).is_ok() && !shown(&metrics));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_hangs_or_whose_caller_leaves_does_not_keep_others_from_trying() {
+        let (breaker, _) = breaker();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        drop(admit(&breaker).unwrap());
+        let hangs = admit(&breaker).unwrap();
+        advance(PAUSE).await;
+        let another = admit(&breaker).unwrap();
+        assert!(admit(&breaker).is_err());
+        another.succeeded();
+        assert!(admit(&breaker).is_ok());
+        drop(hangs);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_their_deadline_ends_are_failures_and_those_whose_caller_leaves_are_not() {
+        let (breaker, _) = breaker();
+        (0..IN_A_ROW).for_each(|_| drop(admit(&breaker)));
+        assert!(admit(&breaker).is_ok());
+        (0..IN_A_ROW).for_each(|_| drop(breaker.admit(Instant::now())));
+        assert!(admit(&breaker).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn health_closes_it_after_a_time_away_and_lets_one_try_after_faults() {
+        let (breaker, metrics) = breaker();
+        open(&breaker, Kind::UpstreamUnavailable);
+        breaker.healthy();
+        assert!(admit(&breaker).is_ok() && !shown(&metrics));
+        open(&breaker, Kind::UpstreamInvalid);
+        breaker.healthy();
+        let probe = admit(&breaker).unwrap();
+        assert!(admit(&breaker).is_err() && shown(&metrics));
+        probe.failed(Kind::UpstreamInvalid);
+        assert!(admit(&breaker).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! A new connection to a predictor: its name looked up, TCP, and TLS where it is asked for.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{address::Address, tls::Tls};
+
+/// Longest that a connection may take, so that there is time left for something else.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Makes connections to one address.
+pub(super) struct Dialer {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// A connection, encrypted or not.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection, as hyper takes it.
+pub(super) type Stream = TokioIo<Box<dyn Duplex>>;
+
+impl Dialer {
+    /// Connections to `address` that speak `protocol` (its ALPN name), through `tls` where it is given.
+    ///
+    /// # Errors
+    /// The host's name can't stand in a certificate.
+    pub(super) fn new(address: &Address, tls: Option<&Tls>, protocol: &[u8]) -> Result<Self, String> {
+        let tls = match tls {
+            Some(tls) => {
+                let name = ServerName::try_from(address.host.clone());
+                let name = name.map_err(|error| format!("`{}`: {error}", address.host))?;
+                Some((TlsConnector::from(tls.speaking(protocol)), name))
+            }
+            None => None,
+        };
+        Ok(Self { host: address.host.clone(), port: address.port, tls })
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// There is none to be had, or not in time.
+    pub(super) async fn dial(&self) -> io::Result<Stream> {
+        let slow = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
+        timeout(CONNECT, self.connect()).await.map_err(|_| slow())?
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
+        let mut addresses: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.collect();
+        // A headless service has an address a pod, and they come in the same order to everybody.
+        fastrand::shuffle(&mut addresses);
+        let tcp = first(&addresses).await?;
+        tcp.set_nodelay(true)?;
+        Ok(TokioIo::new(match &self.tls {
+            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+            None => Box::new(tcp),
+        }))
+    }
+}
+
+/// The first address that answers. Each has its share of the time: one that is silent must not cost the others theirs.
+async fn first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let share = CONNECT / u32::try_from(addresses.len().clamp(1, 4)).unwrap_or(1);
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::Error::new(io::ErrorKind::TimedOut, "connecting took too long"),
+        }
+    }
+    Err(failure)
+}

@@ -1,0 +1,275 @@
+//! REST towards a predictor: V1 rows or V2 tensors over HTTP/1.1.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Response, body::Incoming};
+use serde::Deserialize;
+
+use super::{
+    Call, MOST_BODY, Protocol, Settings, V1Form,
+    address::Address,
+    dial::Dialer,
+    failure::{Failure, retry_after},
+    forward, metadata,
+    pool::Exclusive,
+    tls::Tls,
+    v1,
+};
+use crate::{
+    context::Context,
+    infer::{InferRequest, InferResponse},
+    model::ModelMetadata,
+    v1::RowsCodec,
+    v2::{self, HEADER_LENGTH},
+};
+
+/// A REST predictor's addresses and connections.
+pub(super) struct Rest {
+    model: String,
+    host: HeaderValue,
+    paths: Paths,
+    protocol: Rows,
+    pool: Exclusive,
+    binary: Binary,
+}
+
+/// V1 with the form of its instances, or V2.
+enum Rows {
+    V1(RowsCodec, V1Form),
+    V2,
+}
+
+struct Paths {
+    server: String,
+    metadata: String,
+    ready: String,
+    infer: String,
+}
+
+/// Whether tensors go as binary data: where the server lists it, until it refuses it all the same.
+#[derive(Default)]
+struct Binary {
+    on: AtomicBool,
+    /// What the server said of itself when it refused; the same words again are no reason to try again.
+    refused: Mutex<Option<Bytes>>,
+    listed: Mutex<Bytes>,
+}
+
+impl Binary {
+    fn listed(&self, server: Bytes) {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let on = metadata::offers_binary(&server) && refused.as_ref() != Some(&server);
+        self.on.store(on, Ordering::Relaxed);
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    fn refused(&self) {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
+        self.on.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A body to be sent: its bytes, its content type, and how many of the bytes are JSON where others follow.
+struct Sent {
+    body: Vec<u8>,
+    json: Option<usize>,
+}
+
+/// An answer with status 2xx.
+struct Answer {
+    body: Bytes,
+    json: Option<usize>,
+}
+
+impl Rest {
+    /// No connections yet.
+    ///
+    /// # Errors
+    /// The host's name can't stand in a header or a certificate.
+    pub(super) fn new(
+        address: &Address,
+        model: &str,
+        settings: &Settings,
+        tls: Option<&Tls>,
+        rows: RowsCodec,
+    ) -> Result<Self, String> {
+        let v1 = settings.protocol == Protocol::V1;
+        let infer = format!("{model}:predict");
+        let paths = Paths {
+            server: address.path_to(&["v2"]),
+            metadata: address.path_to(&["v2", "models", model]),
+            ready: if v1 {
+                address.path_to(&["v1", "models", model])
+            } else {
+                address.path_to(&["v2", "models", model, "ready"])
+            },
+            infer: if v1 {
+                address.path_to(&["v1", "models", &infer])
+            } else {
+                address.path_to(&["v2", "models", model, "infer"])
+            },
+        };
+        Ok(Self {
+            model: model.to_owned(),
+            host: HeaderValue::from_str(&address.authority).map_err(|error| error.to_string())?,
+            paths,
+            protocol: if v1 { Rows::V1(rows, settings.v1_form) } else { Rows::V2 },
+            pool: Exclusive::new(Dialer::new(address, tls, b"http/1.1")?, settings.connection_age),
+            binary: Binary::default(),
+        })
+    }
+
+    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have.
+    pub(super) async fn metadata(&self, context: &Context) -> Call<ModelMetadata> {
+        if let Rows::V1(rows, _) = &self.protocol {
+            let inputs = rows.columns.clone();
+            return Ok(ModelMetadata { name: self.model.clone(), inputs, ..ModelMetadata::default() });
+        }
+        let answer = self.call(Method::GET, &self.paths.metadata, None, context).await?;
+        let metadata = metadata::read_model(&answer.body, &self.model).map_err(Failure::invalid)?;
+        // A server without metadata of its own speaks JSON.
+        let server = self.call(Method::GET, &self.paths.server, None, context).await;
+        self.binary.listed(server.map(|answer| answer.body).unwrap_or_default());
+        Ok(metadata)
+    }
+
+    /// Whether its model says that it can answer now.
+    pub(super) async fn ready(&self, context: &Context) -> Call<()> {
+        #[derive(Deserialize)]
+        struct Ready {
+            ready: bool,
+        }
+        let answer = self.call(Method::GET, &self.paths.ready, None, context).await?;
+        match serde_json::from_slice(&answer.body) {
+            Ok(Ready { ready: false }) => Err(Failure::unavailable("it says that it is not ready", None)),
+            _ => Ok(()), // the status says it, and most servers' bodies say nothing
+        }
+    }
+
+    /// Asks for scores. Binary tensors that it does not read after all are sent once more as JSON.
+    pub(super) async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+        let binary = self.binary.on.load(Ordering::Relaxed);
+        match self.ask(request, binary, context).await {
+            Err(failure) if binary && refuses_binary(&failure) => {
+                tracing::warn!(detail = failure.detail(), "binary tensors are listed and not read: JSON from now on");
+                self.binary.refused();
+                self.ask(request, false, context).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask(&self, request: &InferRequest, binary: bool, context: &Context) -> Call<InferResponse> {
+        let (body, json) = match &self.protocol {
+            Rows::V1(rows, V1Form::Table) => rows.write_request(request).map(|body| (body, None)),
+            Rows::V1(rows, V1Form::Rows) => v1::write_request(rows, request).map(|body| (body, None)),
+            Rows::V2 => v2::write_request(request, binary),
+        }
+        .map_err(Failure::ours)?;
+        let answer = self.call(Method::POST, &self.paths.infer, Some(Sent { body, json }), context).await?;
+        // A struct can be read from a JSON array too, field by field; no server means that.
+        if !answer.body.trim_ascii_start().starts_with(b"{") {
+            return Err(Failure::invalid("its answer is no JSON object"));
+        }
+        match &self.protocol {
+            Rows::V1(rows, V1Form::Table) => rows.read_response(&answer.body),
+            Rows::V1(rows, V1Form::Rows) => v1::read_response(rows, &answer.body),
+            Rows::V2 => v2::read_response(answer.json, &answer.body),
+        }
+        .map_err(Failure::invalid)
+    }
+
+    async fn call(&self, method: Method, path: &str, sent: Option<Sent>, context: &Context) -> Call<Answer> {
+        let request = self.request(method, path, sent, context)?;
+        let exchange = self.exchange(request);
+        let late = |_| Failure::late();
+        let (status, headers, body) =
+            tokio::time::timeout_at(context.deadline().into(), exchange).await.map_err(late)??;
+        if !status.is_success() {
+            return Err(refusal(status, &headers, &body));
+        }
+        let json = headers.get(HEADER_LENGTH).map(|length| {
+            let length = length.to_str().ok().and_then(|length| length.trim().parse().ok());
+            length.ok_or_else(|| Failure::invalid(format!("its header {HEADER_LENGTH} is no number")))
+        });
+        Ok(Answer { body, json: json.transpose()? })
+    }
+
+    fn request(&self, method: Method, path: &str, sent: Option<Sent>, context: &Context) -> Call<Request<Full<Bytes>>> {
+        let mut headers = forward::rest(context);
+        headers.insert(HOST, self.host.clone());
+        let mut body = Bytes::new();
+        if let Some(sent) = sent {
+            let content_type = if sent.json.is_some() { "application/octet-stream" } else { "application/json" };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            if let Some(json) = sent.json {
+                headers.insert(HEADER_LENGTH, HeaderValue::from(json));
+            }
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(sent.body.len()));
+            body = sent.body.into();
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(Failure::ours)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Call<(StatusCode, HeaderMap, Bytes)> {
+        let (response, connection) = self.pool.send(request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = read(response).await?;
+        self.pool.give_back(connection);
+        Ok((status, headers, body))
+    }
+}
+
+/// The whole body, however it is framed.
+async fn read(response: Response<Incoming>) -> Call<Bytes> {
+    let mut incoming = response.into_body();
+    let mut body = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| Failure::broken_off(&error))?;
+        let Some(chunk) = frame.data_ref() else { continue };
+        if body.len() + chunk.len() > MOST_BODY {
+            return Err(Failure::invalid(format!("its answer is larger than {MOST_BODY} bytes")));
+        }
+        body.extend_from_slice(chunk);
+    }
+    Ok(body.into())
+}
+
+/// What an answer means whose status is none of success.
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    let text = String::from_utf8_lossy(&body[..body.len().min(512)]);
+    let detail = format!("{status}: {text}");
+    let after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
+            Failure::rejected(detail)
+        }
+        StatusCode::TOO_MANY_REQUESTS => Failure::overloaded(detail, after),
+        StatusCode::SERVICE_UNAVAILABLE => Failure::unavailable(detail, after),
+        StatusCode::GATEWAY_TIMEOUT => Failure::timeout(detail),
+        _ => Failure::failed(detail, status.is_server_error()),
+    }
+}
+
+/// Whether a refusal is about how tensors were sent and not about what they say.
+fn refuses_binary(failure: &Failure) -> bool {
+    let detail = failure.detail().to_ascii_lowercase();
+    let (bad, media) = (detail.starts_with("400"), detail.starts_with("415"));
+    // The last one is what KServe's Python server says of any body that it does not take for JSON.
+    let says_so = ["binary", HEADER_LENGTH, "octet-stream", "error parsing the body"];
+    media || (bad && says_so.iter().any(|words| detail.contains(words)))
+}

@@ -1,0 +1,160 @@
+//! Connections to a predictor: kept, replaced by age, several under load, and never a request lost to one that was closed.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, serve::ListenerExt};
+use dataplane::{
+    Kind,
+    client::{Protocol, Settings},
+    metrics::Metrics,
+};
+use futures_util::future::join_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Barrier,
+    time::timeout,
+};
+
+use crate::predictor::{Mock, context, predictor, predictor_set, predictor_with, request};
+
+const ANSWER: &str = r#"{"outputs": []}"#;
+const SAFETY: Duration = Duration::from_secs(60);
+
+fn aging(age: Duration) -> Settings {
+    Settings { connection_age: age, retries: 0, ..Settings::default() }
+}
+
+#[tokio::test]
+async fn a_young_connection_is_used_again() {
+    let mock = Mock::answering(200, &[], ANSWER).await;
+    let predictor = predictor(&mock.address, Protocol::V2);
+    for _ in 0..20 {
+        predictor.infer(&request(), &context()).await.unwrap();
+    }
+    assert_eq!(mock.connections(), 1);
+}
+
+#[tokio::test]
+async fn one_that_refused_is_used_again_too() {
+    let mock = Mock::answering(400, &[], "no").await;
+    let predictor = predictor(&mock.address, Protocol::V2);
+    for _ in 0..5 {
+        predictor.infer(&request(), &context()).await.unwrap_err();
+    }
+    assert_eq!(mock.connections(), 1);
+}
+
+#[tokio::test]
+async fn connections_are_replaced_by_age_and_no_request_fails() {
+    let mock = Mock::answering(200, &[], ANSWER).await;
+    let predictor = predictor_set(&mock.address, &aging(Duration::from_millis(20)), Metrics::new().unwrap());
+    let replaced = async {
+        while mock.connections() < 4 {
+            let (one, other) = (request(), request());
+            let both = [&one, &other].map(|request| async { predictor.infer(request, &context()).await });
+            assert!(join_all(both).await.iter().all(Result::is_ok));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SAFETY, replaced).await.expect("connections are not replaced");
+}
+
+#[tokio::test]
+async fn a_request_under_way_outlives_its_connections_age() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let app = Router::new().fallback(|| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        ANSWER
+    });
+    tokio::spawn(axum::serve(listener.tap_io(|_| ()), app).into_future());
+    let predictor = predictor_set(&address, &aging(Duration::from_millis(1)), Metrics::new().unwrap());
+    predictor.infer(&request(), &context()).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_at_once_have_a_connection_each() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // Nobody is answered before all have asked.
+    let all = Arc::new(Barrier::new(8));
+    let app = Router::new().fallback(move || {
+        let all = all.clone();
+        async move {
+            all.wait().await;
+            ANSWER
+        }
+    });
+    tokio::spawn(axum::serve(listener, app).into_future());
+    let predictor = predictor(&address, Protocol::V2);
+    let (request, context) = (request(), context());
+    let answers = timeout(SAFETY, join_all((0..8).map(|_| predictor.infer(&request, &context)))).await;
+    assert!(answers.expect("some wait for others").iter().all(Result::is_ok));
+}
+
+/// Reads one request with its body; nothing at the end of the connection.
+async fn read_one(stream: &mut TcpStream) -> Option<()> {
+    let mut got = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let length = stream.read(&mut piece).await.ok().filter(|&length| length > 0)?;
+        got.extend_from_slice(&piece[..length]);
+        let text = String::from_utf8_lossy(&got).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let wanted: usize = head.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+        if body.len() >= wanted {
+            return Some(());
+        }
+    }
+}
+
+async fn answer_one(stream: &mut TcpStream) {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{ANSWER}", ANSWER.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+/// A server that answers the first request of a connection, reads the second, and closes.
+async fn forgetful(answers: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if answers && read_one(&mut stream).await.is_some() {
+                answer_one(&mut stream).await;
+            }
+            read_one(&mut stream).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_request_whose_reused_connection_is_closed_without_an_answer_is_sent_again() {
+    let metrics = Metrics::new().unwrap();
+    let predictor = predictor_with(&forgetful(true).await, Protocol::V2, metrics.clone());
+    for _ in 0..4 {
+        predictor.infer(&request(), &context()).await.unwrap();
+    }
+    let text = String::from_utf8(metrics.text()).unwrap();
+    assert!(text.contains(r#"upstream_retries_total{reason="closed",upstream="ranking"} 3"#), "{text}");
+}
+
+#[tokio::test]
+async fn one_whose_fresh_connection_is_closed_may_be_the_cause_and_is_not() {
+    let metrics = Metrics::new().unwrap();
+    let predictor = predictor_with(&forgetful(false).await, Protocol::V2, metrics.clone());
+    let error = predictor.infer(&request(), &context()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::UpstreamUnavailable);
+    assert!(!String::from_utf8(metrics.text()).unwrap().contains("upstream_retries_total{"));
+}
+
+#[tokio::test]
+async fn connections_that_the_server_closes_between_requests_cost_nothing() {
+    let mock = Mock::answering(200, &[("connection", "close")], ANSWER).await;
+    let predictor = predictor_set(&mock.address, &aging(SAFETY), Metrics::new().unwrap());
+    for _ in 0..5 {
+        predictor.infer(&request(), &context()).await.unwrap();
+    }
+    assert_eq!(mock.connections(), 5);
+}

@@ -1,0 +1,144 @@
+//! A predictor that is away for a while: what is tried again, what is not, and when it is left alone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use dataplane::{
+    Context, Kind,
+    client::{Protocol, Settings},
+    metrics::Metrics,
+};
+
+use crate::{
+    predictor::{Mock, context, predictor, predictor_set, predictor_with, request},
+    predictor_failures::{down, silent},
+};
+
+const ANSWER: &str = r#"{"outputs": []}"#;
+
+fn told(metrics: &Metrics, line: &str) -> bool {
+    String::from_utf8(metrics.text()).unwrap().contains(line)
+}
+
+/// One that refuses once with this status, and answers from then on.
+async fn once(status: u16, retry_after: Option<&'static str>) -> Mock {
+    let status = StatusCode::from_u16(status).unwrap();
+    Mock::serving(move |_, number| match (number, retry_after) {
+        (0, Some(after)) => (status, [("retry-after", after)]).into_response(),
+        (0, None) => status.into_response(),
+        _ => ANSWER.into_response(),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_not_done_is_tried_again() {
+    for (status, after, reason) in
+        [(503, None, "unavailable"), (503, Some("0"), "unavailable"), (429, Some("0"), "overloaded")]
+    {
+        let (mock, metrics) = (once(status, after).await, Metrics::new().unwrap());
+        predictor_with(&mock.address, Protocol::V2, metrics.clone()).infer(&request(), &context()).await.unwrap();
+        let line = format!("upstream_retries_total{{reason=\"{reason}\",upstream=\"ranking\"}} 1");
+        assert!(told(&metrics, &line), "{status} {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_or_would_only_add_to_the_crowd_is_not() {
+    for (status, after) in [(429, None), (500, None), (502, None), (504, None), (400, None), (503, Some("100"))] {
+        let mock = once(status, after).await;
+        assert!(predictor(&mock.address, Protocol::V2).infer(&request(), &context()).await.is_err());
+        assert_eq!(mock.got().len(), 1, "{status} {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_connection_is_tried_again_as_often_as_is_asked_for() {
+    for retries in [0, 2] {
+        let ((_held, address), metrics) = (down(), Metrics::new().unwrap());
+        let settings = Settings { retries, ..Settings::default() };
+        predictor_set(&address, &settings, metrics.clone()).infer(&request(), &context()).await.unwrap_err();
+        let line = format!("upstream_retries_total{{reason=\"connect\",upstream=\"ranking\"}} {retries}");
+        assert_eq!(told(&metrics, &line), retries > 0);
+    }
+}
+
+#[tokio::test]
+async fn one_that_keeps_failing_is_left_alone() {
+    let (mock, metrics) = (Mock::answering(500, &[], "").await, Metrics::new().unwrap());
+    let predictor = predictor_with(&mock.address, Protocol::V2, metrics.clone());
+    for _ in 0..5 {
+        assert_eq!(predictor.infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamInvalid);
+    }
+    let error = predictor.infer(&request(), &context()).await.unwrap_err();
+    assert_eq!((error.kind(), mock.got().len()), (Kind::UpstreamUnavailable, 5));
+    assert!(error.retry_after().is_some_and(|after| after <= Duration::from_secs(1)), "{error}");
+    assert!(told(&metrics, "upstream_circuit_open{upstream=\"ranking\"} 1"));
+    assert!(told(&metrics, "upstream_requests_total{outcome=\"circuit_open\",upstream=\"ranking\"} 1"));
+}
+
+#[tokio::test]
+async fn one_that_is_silent_too_also_where_its_callers_give_up() {
+    let predictor = predictor(&silent().await, Protocol::V2);
+    for number in 0..5 {
+        let context = Context::background(Duration::from_millis(10));
+        let request = request();
+        let call = predictor.infer(&request, &context);
+        if number % 2 == 0 {
+            assert_eq!(call.await.unwrap_err().kind(), Kind::UpstreamTimeout);
+        } else {
+            // The server's own deadline is the same, and may cut the call before the client does.
+            tokio::select! {
+                biased;
+                () = async { tokio::time::sleep_until((context.deadline() + Duration::from_millis(1)).into()).await } => {}
+                _ = call => {}
+            }
+        }
+    }
+    assert_eq!(predictor.infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamUnavailable);
+}
+
+#[tokio::test]
+async fn refusals_leave_it_in_use() {
+    for status in [400, 404, 429] {
+        let mock = Mock::answering(status, &[], "").await;
+        let predictor = predictor(&mock.address, Protocol::V2);
+        for _ in 0..30 {
+            predictor.infer(&request(), &context()).await.unwrap_err();
+        }
+        assert_eq!(mock.got().len(), 30, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_came_back_is_used_as_soon_as_it_says_so() {
+    let away = Arc::new(AtomicBool::new(true));
+    let mock = Mock::serving({
+        let away = away.clone();
+        move |_, _| -> Response {
+            match away.load(Ordering::SeqCst) {
+                true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                false => ANSWER.into_response(),
+            }
+        }
+    })
+    .await;
+    let predictor = predictor(&mock.address, Protocol::V2);
+    for _ in 0..6 {
+        predictor.infer(&request(), &context()).await.unwrap_err();
+    }
+    let asked = mock.got().len();
+    away.store(false, Ordering::SeqCst);
+    predictor.ready(&context()).await.unwrap();
+    predictor.infer(&request(), &context()).await.unwrap();
+    assert_eq!(mock.got().len(), asked + 2);
+}
