@@ -37,8 +37,8 @@ use crate::{
 
 mod codec;
 mod contents;
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 mod health;
 pub mod proto;
 mod service;

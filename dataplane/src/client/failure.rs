@@ -113,6 +113,12 @@ impl Failure {
         Self::new(Kind::Internal, "can't be asked", error)
     }
 
+    /// It asks never to be tried again.
+    pub(super) fn for_good(mut self) -> Self {
+        self.retry = None;
+        self
+    }
+
     fn after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after.map(|after| after.min(LONGEST_PAUSE));
         self

@@ -1,8 +1,8 @@
 //! Calling a predictor: any V2 or V1 server, over pooled connections, within the request's deadline.
 //!
 //! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address. A call goes
-//! through the circuit [`breaker`], is written and read by [`rest`], over a connection of the [`pool`]; [`retry`] says whether it is
-//! tried again, and [`forward`] what of the request's context travels with it.
+//! through the circuit [`breaker`], is written and read by [`rest`] or [`grpc`], over a connection of a [`pool`] or a [`shared`] one;
+//! [`retry`] says whether it is tried again, and [`forward`] what of the request's context travels with it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,16 +20,19 @@ mod breaker;
 mod dial;
 mod failure;
 mod forward;
+mod grpc;
 mod metadata;
 mod pool;
 mod rest;
 mod retry;
+mod shared;
 mod tls;
 mod v1;
 
 use address::{Address, Scheme};
 use breaker::Breaker;
 use failure::Failure;
+use grpc::Grpc;
 use rest::Rest;
 use retry::Retries;
 pub use tls::Tls;
@@ -48,6 +51,8 @@ pub enum Protocol {
     /// V2 REST: named tensors, as binary data where the server lists it, as JSON otherwise.
     #[default]
     V2,
+    /// V2 over gRPC: named tensors, raw.
+    GrpcV2,
 }
 
 /// What a V1 predictor's instances are.
@@ -94,10 +99,39 @@ pub struct Predictor(Arc<Inner>);
 struct Inner {
     name: String,
     protocol: Protocol,
-    wire: Rest,
+    wire: Wire,
     breaker: Breaker,
     retries: Retries,
     metrics: Metrics,
+}
+
+/// What writes and reads calls.
+enum Wire {
+    Rest(Box<Rest>),
+    Grpc(Box<Grpc>),
+}
+
+impl Wire {
+    async fn metadata(&self, context: &Context) -> Call<ModelMetadata> {
+        match self {
+            Self::Rest(rest) => rest.metadata(context).await,
+            Self::Grpc(grpc) => grpc.metadata(context).await,
+        }
+    }
+
+    async fn ready(&self, context: &Context) -> Call<()> {
+        match self {
+            Self::Rest(rest) => rest.ready(context).await,
+            Self::Grpc(grpc) => grpc.ready(context).await,
+        }
+    }
+
+    async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+        match self {
+            Self::Rest(rest) => rest.infer(request, context).await,
+            Self::Grpc(grpc) => grpc.infer(request, context).await,
+        }
+    }
 }
 
 impl fmt::Debug for Predictor {
@@ -128,7 +162,12 @@ impl Predictor {
             (None, Some(Scheme::Https)) => Some(Tls::new(None)?),
             (tls, _) => tls.clone(),
         };
-        let wire = Rest::new(&address, model, settings, tls.as_ref(), rows)?;
+        let wire = match settings.protocol {
+            Protocol::GrpcV2 => Wire::Grpc(Box::new(Grpc::new(&address, model, settings, tls.as_ref())?)),
+            Protocol::V1 | Protocol::V2 => {
+                Wire::Rest(Box::new(Rest::new(&address, model, settings, tls.as_ref(), rows)?))
+            }
+        };
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
             protocol: settings.protocol,

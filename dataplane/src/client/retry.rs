@@ -86,6 +86,7 @@ mod tests {
             Failure::rejected(""),
             Failure::failed("", true),
             Failure::overloaded("", None),
+            Failure::unavailable("", None).for_good(),
         ] {
             assert!(retries.pause(&failure, 0, PLENTY).is_none(), "{failure:?}");
         }

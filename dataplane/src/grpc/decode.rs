@@ -81,7 +81,8 @@ fn tensor(number: usize, input: InferInputTensor, raw: Option<Bytes>) -> Result<
     Ok(Tensor::new(name, dimensions, data)?.with_parameters(given))
 }
 
-fn read_shape(shape: Vec<i64>) -> Result<Vec<usize>, String> {
+/// A shape, which protocols write as signed numbers.
+pub(crate) fn read_shape(shape: Vec<i64>) -> Result<Vec<usize>, String> {
     if shape.len() > MAX_RANK {
         return Err(format!("expected at most {MAX_RANK} dimensions, got {}", shape.len()));
     }
@@ -96,7 +97,8 @@ fn requested(number: usize, output: InferRequestedOutputTensor) -> Result<Reques
     Ok(RequestedOutput { name: output.name, parameters })
 }
 
-fn parameters(given: BTreeMap<String, InferParameter>, place: impl Fn() -> String) -> Result<Parameters> {
+/// Parameters; `place` is where they stand.
+pub(crate) fn parameters(given: BTreeMap<String, InferParameter>, place: impl Fn() -> String) -> Result<Parameters> {
     let read = |(name, parameter): (String, InferParameter)| {
         let value = match parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),

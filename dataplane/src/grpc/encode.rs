@@ -50,7 +50,8 @@ fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) ->
     Ok(())
 }
 
-fn parameters(given: Parameters) -> BTreeMap<String, InferParameter> {
+/// Parameters as the protocol has them.
+pub(crate) fn parameters(given: Parameters) -> BTreeMap<String, InferParameter> {
     let write = |(name, value)| {
         let choice = match value {
             Parameter::Bool(value) => ParameterChoice::BoolParam(value),

@@ -33,6 +33,7 @@ mod predictor_connections;
 mod predictor_failures;
 mod repository;
 mod predictor_foreign;
+mod predictor_grpc;
 mod predictor_outage;
 mod predictor_tls;
 mod serving;
