@@ -39,6 +39,9 @@ def test_a_wrong_flag_is_named(under_test, program, argument, flag):
         ("--unknown_customer=ignore", "--unknown-customer"),
         ("--ranking_model_type=", "--ranking-model-type"),
         ("--predictor_request_timeout_seconds=-1", "--predictor-request-timeout-seconds"),
+        ("--predictor_request_retries=11", "--predictor-request-retries"),
+        ("--predictor_connection_age=0", "--predictor-connection-age"),
+        ("--on_ranker_failure=panic", "--on-ranker-failure"),
     ],
 )
 def test_a_wrong_flag_of_the_transformer_is_named(under_test, argument, flag):
@@ -92,6 +95,12 @@ def test_a_store_of_another_schema_version_is_named(under_test, tmp_path, versio
 def test_a_predictor_host_that_is_no_address_is_named(under_test, host):
     more = [f"--store={under_test.store}"]
     assert "--predictor-host" in refusal(under_test, TRANSFORMER, f"--predictor_host={host}", *more)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "https://127.0.0.1:9"])
+def test_certificates_that_are_missing_or_not_asked_for_are_named(under_test, host):
+    more = [f"--store={under_test.store}", f"--predictor_host={host}", "--predictor_ca=/nowhere/ca.pem"]
+    assert "--predictor-ca" in refusal(under_test, TRANSFORMER, *more)
 
 
 @pytest.mark.parametrize("missing", ["--store", "--predictor-host"])

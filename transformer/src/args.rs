@@ -3,10 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use catalog::store::StoreUrl;
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use dataplane::{
-    client::Protocol,
-    config::{ServerArgs, timeout},
+    client::{Protocol, Settings, Tls, V1Form},
+    config::{ServerArgs, flag, timeout},
 };
 use validator::Validate;
 
@@ -22,13 +22,37 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_STORE")]
     pub(crate) store: StoreUrl,
 
-    /// The predictor that ranks: host, host:port or http://host:port
+    /// The predictor that ranks: host, host:port, http://host:port or https://host:port
     #[arg(long, env = "PREDICTOR_HOST")]
     pub(crate) predictor_host: String,
 
     /// How the predictor is spoken to
     #[arg(long, alias = "protocol", env = "PREDICTOR_PROTOCOL", value_enum, default_value_t = PredictorProtocol::V2)]
     pub(crate) predictor_protocol: PredictorProtocol,
+
+    /// What the instances of a V1 predictor are
+    #[arg(long, env = "PREDICTOR_V1_FORM", value_enum, default_value_t = PredictorV1Form::Table)]
+    pub(crate) predictor_v1_form: PredictorV1Form,
+
+    /// Speak TLS with the predictor, also where its address does not say https
+    #[arg(long, env = "PREDICTOR_USE_SSL", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
+    pub(crate) predictor_use_ssl: bool,
+
+    /// PEM file with the certificates that vouch for the predictor; the system's where it is not given
+    #[arg(long, env = "PREDICTOR_CA")]
+    pub(crate) predictor_ca: Option<PathBuf>,
+
+    /// When a connection to the predictor is replaced, so that pods that came later get requests too
+    #[arg(long, env = "PREDICTOR_CONNECTION_AGE", default_value = "60s", value_parser = timeout)]
+    pub(crate) predictor_connection_age: Duration,
+
+    /// Most retries of a request that found no predictor, or was told to come back
+    #[arg(long, env = "PREDICTOR_REQUEST_RETRIES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub(crate) predictor_request_retries: u32,
+
+    /// What to answer where the predictor fails
+    #[arg(long, env = "HEMLINE_ON_RANKER_FAILURE", value_enum, default_value_t = OnRankerFailure::Error)]
+    pub(crate) on_ranker_failure: OnRankerFailure,
 
     /// Model to ask for at the predictor; this server's own model name where it is not given, as KServe does
     #[arg(long, env = "HEMLINE_PREDICTOR_MODEL")]
@@ -73,8 +97,37 @@ pub(crate) struct Args {
 pub(crate) enum PredictorProtocol {
     /// V1 REST: rows in the order of the bundle's ranking features
     V1,
-    /// V2 REST: tensors by the names in the predictor's metadata
+    /// V2 REST: tensors by the names in the predictor's metadata; binary where it takes them
     V2,
+    /// V2 over gRPC: the same tensors
+    GrpcV2,
+}
+
+/// What the instances of a V1 predictor are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PredictorV1Form {
+    /// One: a table of rows, with their article ids beside it
+    Table,
+    /// One a candidate: a plain list of values, as scikit-learn servers take it
+    Rows,
+}
+
+impl From<PredictorV1Form> for V1Form {
+    fn from(form: PredictorV1Form) -> Self {
+        match form {
+            PredictorV1Form::Table => Self::Table,
+            PredictorV1Form::Rows => Self::Rows,
+        }
+    }
+}
+
+/// What to answer where the predictor fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnRankerFailure {
+    /// Its failure, by class; without a predictor the server is not ready
+    Error,
+    /// The order of retrieval, marked `degraded`; the server is ready without a predictor
+    Degrade,
 }
 
 impl From<PredictorProtocol> for Protocol {
@@ -82,6 +135,7 @@ impl From<PredictorProtocol> for Protocol {
         match protocol {
             PredictorProtocol::V1 => Self::V1,
             PredictorProtocol::V2 => Self::V2,
+            PredictorProtocol::GrpcV2 => Self::GrpcV2,
         }
     }
 }
@@ -96,6 +150,32 @@ pub(crate) enum UnknownCustomer {
 }
 
 impl Args {
+    /// How the predictor is called.
+    ///
+    /// # Errors
+    /// Its certificates can't be read; one line that names the flag.
+    pub(crate) fn predictor(&self) -> Result<Settings, String> {
+        let tls = match (self.predictor_use_ssl || self.predictor_host.starts_with("https://"), &self.predictor_ca) {
+            (true, ca) => Some(Tls::new(ca.as_deref()).map_err(|reason| format!("--predictor-ca: {reason}"))?),
+            (false, None) => None,
+            (false, Some(_)) => {
+                return Err("--predictor-ca: needs --predictor-use-ssl or a predictor at https://".to_owned());
+            }
+        };
+        Ok(Settings {
+            protocol: self.predictor_protocol.into(),
+            v1_form: self.predictor_v1_form.into(),
+            tls,
+            connection_age: self.predictor_connection_age,
+            retries: self.predictor_request_retries,
+        })
+    }
+
+    /// Whether an answer in retrieval order is better than none.
+    pub(crate) fn degrades(&self) -> bool {
+        self.on_ranker_failure == OnRankerFailure::Degrade
+    }
+
     /// Checks what types alone can't.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ enum Source {
 }
 
 /// The tensors that a ranker gets: the inputs of its metadata, each with its source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Plan(Vec<(TensorMetadata, Source)>);
 
 /// What holds for every candidate of a request.

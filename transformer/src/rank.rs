@@ -10,7 +10,7 @@ use catalog::articles::Articles;
 use dataplane::{
     Context, Data, Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
     client::{Predictor, Protocol},
-    readiness::Latch,
+    readiness::{Dependency, Latch},
 };
 
 use crate::{
@@ -158,9 +158,9 @@ impl Ranker {
         }
     }
 
-    /// Looks after the predictor for ever: opens the latch when it answers, closes it when it has been away for a while.
-    pub(crate) async fn watch(self: Arc<Self>, retrieval: Arc<Retrieval>, latch: Latch) {
-        let mut misses = 0;
+    /// Looks after the predictor for ever: says that it is there when it answers, and that it is away when it has been for a while.
+    pub(crate) async fn watch(self: Arc<Self>, retrieval: Arc<Retrieval>, status: Status) {
+        let (mut misses, mut up) = (0, false);
         loop {
             let context = Context::background(POLL);
             let looked = match self.predictor.ready(&context).await {
@@ -169,23 +169,44 @@ impl Ranker {
             };
             match looked {
                 Ok(()) => {
-                    if !latch.is_open() {
+                    if !up {
                         tracing::info!(ranker = self.name(), "ranker is ready");
                     }
-                    misses = 0;
-                    latch.open();
+                    (misses, up) = (0, true);
+                    status.set(up);
                 }
                 Err(error) => {
                     misses += 1;
-                    if misses == 1 || (misses == MISSES && latch.is_open()) {
+                    if misses == 1 || (misses == MISSES && up) {
                         tracing::warn!(ranker = self.name(), code = error.kind().row().code, %error, "ranker is not ready");
                     }
                     if misses >= MISSES {
-                        latch.close();
+                        up = false;
+                        status.set(up);
                     }
                 }
             }
-            tokio::time::sleep(if latch.is_open() { POLL } else { POLL_AWAY }).await;
+            tokio::time::sleep(if up { POLL } else { POLL_AWAY }).await;
+        }
+    }
+}
+
+/// Who is told whether the predictor is there.
+#[derive(Clone)]
+pub(crate) struct Status {
+    /// The server's readiness, where it can't answer without a predictor.
+    pub(crate) latch: Option<Latch>,
+    /// The health body and the metrics.
+    pub(crate) dependency: Dependency,
+}
+
+impl Status {
+    fn set(&self, up: bool) {
+        self.dependency.set(up);
+        match &self.latch {
+            Some(latch) if up => latch.open(),
+            Some(latch) => latch.close(),
+            None => {}
         }
     }
 }
@@ -193,6 +214,8 @@ impl Ranker {
 fn floats(output: &Tensor) -> Option<Vec<f32>> {
     match output.data() {
         Data::Fp32(values) => Some(values.clone()),
+        Data::Fp16(values) => Some(values.iter().map(|value| value.to_f32()).collect()),
+        Data::Bf16(values) => Some(values.iter().map(|value| value.to_f32()).collect()),
         #[allow(clippy::cast_possible_truncation)] // scores are FP32 in every answer
         Data::Fp64(values) => Some(values.iter().map(|&value| value as f32).collect()),
         _ => None,
@@ -208,21 +231,32 @@ fn join(ids: &[&str], scores: Vec<f32>, response: &InferResponse, sent_ids: bool
         }
         return Ok(scores.into_iter().map(Some).collect());
     };
-    let answered =
-        output.as_bytes().ok_or_else(|| format!("output `{ARTICLE_IDS}` is {}", output.datatype().name()))?;
+    let answered = positions(ids, output)?;
     if answered.len() != scores.len() {
         return Err(format!("{} scores for {} ids", scores.len(), answered.len()));
     }
-    let positions: HashMap<&[u8], usize> =
-        ids.iter().enumerate().map(|(position, id)| (id.as_bytes(), position)).collect();
     let mut joined = vec![None; ids.len()];
-    for (id, score) in answered.iter().zip(scores) {
-        let position = positions.get(id).ok_or("a score for an article that was not asked about")?;
-        if joined[*position].replace(score).is_some() {
+    for (position, score) in answered.into_iter().zip(scores) {
+        let position = position.ok_or("a score for an article that was not asked about")?;
+        if joined[position].replace(score).is_some() {
             return Err("two scores for one article".to_owned());
         }
     }
     Ok(joined)
+}
+
+/// The candidate that each answered id is of. Servers that keep numbers for ids drop the zeros in front.
+fn positions(ids: &[&str], output: &Tensor) -> Result<Vec<Option<usize>>, String> {
+    let numbered = ids.iter().enumerate();
+    if let Data::Int64(answered) = output.data() {
+        let by_number = numbered.filter_map(|(position, id)| Some((id.parse().ok()?, position)));
+        let by_number: HashMap<i64, usize> = by_number.collect();
+        return Ok(answered.iter().map(|id| by_number.get(id).copied()).collect());
+    }
+    let name = output.datatype().name();
+    let answered = output.as_bytes().ok_or_else(|| format!("output `{ARTICLE_IDS}` is {name}"))?;
+    let by_text: HashMap<&[u8], usize> = numbered.map(|(position, id)| (id.as_bytes(), position)).collect();
+    Ok(answered.iter().map(|id| by_text.get(id).copied()).collect())
 }
 
 #[cfg(test)]
@@ -249,6 +283,14 @@ mod tests {
         assert!(join(&["a", "b"], vec![0.1], &InferResponse::default(), true).is_err());
         let numbers = InferResponse::of(vec![Tensor::vector(ARTICLE_IDS, vec![1, 2])]);
         assert!(join(&["a", "b"], vec![0.1, 0.2], &numbers, true).is_err());
+    }
+
+    #[test]
+    fn ids_that_became_numbers_find_their_article() {
+        let numbers = InferResponse::of(vec![Tensor::vector(ARTICLE_IDS, vec![20_i64, 108_775_015])]);
+        let joined = join(&["0108775015", "20"], vec![0.1, 0.2], &numbers, true);
+        assert_eq!(joined.unwrap(), [Some(0.2), Some(0.1)]);
+        assert!(join(&["a", "20"], vec![0.1, 0.2], &numbers, true).is_err());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use catalog::store::Store;
 use dataplane::{
-    BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, metrics::Metrics,
-    v1::V1Codec, worker::Pool,
+    BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
+    metrics::Metrics, v1::V1Codec, worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -24,6 +24,11 @@ use crate::{
 /// Rows of one request that are under way together: enough to keep every thread busy, too few to fill the queue against others.
 const ROWS_AT_ONCE: usize = 16;
 
+/// What answers where the ranker failed.
+const RETRIEVAL: &str = "retrieval";
+/// The part of a request's time that the ranker may take where an answer is due without it.
+const RANKERS_SHARE: f64 = 0.9;
+
 /// Recommends.
 pub(crate) struct Recommender {
     pub(crate) metadata: ModelMetadata,
@@ -34,6 +39,8 @@ pub(crate) struct Recommender {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) towers: Pool<QueryTower>,
     pub(crate) ranker: Arc<Ranker>,
+    /// Answer with the order of retrieval where the ranker fails.
+    pub(crate) degrade: bool,
     pub(crate) metrics: Metrics,
     /// Looks after the ranker for as long as this recommender is served.
     pub(crate) _watch: AbortOnDrop,
@@ -59,26 +66,52 @@ impl Recommender {
         let customer = customer::look_up(self.store.as_ref(), customers, self.policy, &instance).await?;
         let cold_start = customer.row.is_none();
         step.ended("customer");
-        let plan = self.ranker.plan(&self.retrieval.articles, context).await?;
+        let context = &self.ranking(context);
+        let plan = self.or_degraded(self.ranker.plan(&self.retrieval.articles, context).await)?;
         let (retrieval, candidates) = (self.retrieval.clone(), self.bounds.candidates);
-        let job = Job { retrieval, plan: plan.clone(), instance, customer, season, candidates };
+        let known = plan.clone().unwrap_or_default();
+        let job = Job { retrieval, plan: known, instance, customer, season, candidates };
         let mut candidates = self.towers.run(move |tower| job.run(tower)).await??;
         step.ended("retrieve");
-        let scores = match candidates.neighbours.is_empty() {
-            true => Scores::default(), // there is nothing to ask about
-            false => self.ranker.score(&mut candidates, &plan, &self.retrieval.articles, context).await?,
+        let scores = match plan {
+            _ if candidates.neighbours.is_empty() => Some(Scores::default()), // there is nothing to ask about
+            Some(plan) => {
+                let scores = self.ranker.score(&mut candidates, &plan, &self.retrieval.articles, context).await;
+                self.or_degraded(scores)?
+            }
+            None => None,
         };
         step.ended("rank");
+        let degraded = scores.is_none().then(|| RETRIEVAL.to_owned());
+        let unscored = || Scores { scores: vec![None; candidates.neighbours.len()], version: None };
+        let scores = scores.unwrap_or_else(unscored);
         let scored = scores.scores.iter().flatten().count();
         let ranking = order(&candidates.neighbours, &scores.scores, k);
         let info = Info {
             ranker: self.ranker.name().to_owned(),
             model_version: scores.version,
             cold_start,
+            degraded,
             scored: (scored < candidates.neighbours.len()).then_some(scored),
             short: (ranking.len() < k).then(|| format!("{} articles are eligible", candidates.eligible)),
         };
         Ok(Answer { ranking, k, info })
+    }
+
+    /// The context of what the ranker is asked. Where an answer is due without it, time is left to give that.
+    fn ranking(&self, context: &Context) -> Context {
+        if self.degrade { context.within(context.remaining().mul_f64(RANKERS_SHARE)) } else { context.clone() }
+    }
+
+    /// What the ranker gave; nothing where it failed and the answer does without. What it refused is the caller's mistake, and stays one.
+    fn or_degraded<T>(&self, given: Result<T>) -> Result<Option<T>> {
+        match given {
+            Err(error) if self.degrade && is_failure(error.kind()) => {
+                tracing::warn!(code = error.kind().row().code, %error, "answered in the order of retrieval");
+                Ok(None)
+            }
+            given => given.map(Some),
+        }
     }
 
     fn respond(&self, answers: &[Answer]) -> Result<InferResponse> {
@@ -103,6 +136,11 @@ impl Recommender {
             Tensor::vector(wire::INFO, infos),
         ]))
     }
+}
+
+/// Whether it is the ranker's failure, and not what it says of the request.
+fn is_failure(kind: Kind) -> bool {
+    matches!(kind, Kind::UpstreamOverloaded | Kind::UpstreamUnavailable | Kind::UpstreamTimeout | Kind::UpstreamInvalid)
 }
 
 #[async_trait]

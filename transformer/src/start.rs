@@ -11,14 +11,14 @@ use catalog::{
 };
 use dataplane::{
     Datatype, Error, Handler, Kind, Model, ModelMetadata, TensorMetadata,
-    client::{Predictor, Settings},
+    client::Predictor,
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
-    readiness::{Latch, Readiness},
+    readiness::Readiness,
     repository::{self, Loader, Repository},
     v1::RowsCodec,
-    worker::Pool,
+    worker::{Admission, Pool},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -29,7 +29,7 @@ use crate::{
     instance::Bounds,
     neighbours::Retrieval,
     query::QueryTower,
-    rank::{ARTICLE_IDS, Ranker, ScoreOutput},
+    rank::{ARTICLE_IDS, Ranker, ScoreOutput, Status},
     recommender::Recommender,
     wire,
 };
@@ -46,7 +46,10 @@ pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output 
         runtime: Runtime::load(&args.onnxruntime)?,
         store: store::open(&args.store).await.map_err(|error| error.to_string())?,
         metrics: metrics.clone(),
-        predictor: readiness.latch("predictor"),
+        status: Status {
+            latch: (!args.degrades()).then(|| readiness.latch("predictor")),
+            dependency: readiness.dependency(&args.ranking_model_type, &metrics),
+        },
         begun,
     };
     let model = bundles.model()?;
@@ -65,8 +68,8 @@ struct Bundles {
     runtime: Runtime,
     store: Arc<dyn Store>,
     metrics: Metrics,
-    /// Open while the predictor answers.
-    predictor: Latch,
+    /// Who is told whether the predictor answers.
+    status: Status,
     /// True from when the port is had: a start that fails says just why, and nothing of a predictor.
     begun: watch::Receiver<bool>,
 }
@@ -80,7 +83,11 @@ impl Bundles {
         let manifest = bundle.manifest();
         let threads = args.server.threads();
         let retrieval = Arc::new(map(&bundle, threads)?);
-        let towers = Pool::start("retrieve", towers(&self.runtime, &bundle, threads)?, args.server.queue as usize);
+        let admission = Admission {
+            places: args.server.queue as usize,
+            metrics: Some(self.metrics.queue(&args.server.model_name)),
+        };
+        let towers = Pool::start("retrieve", towers(&self.runtime, &bundle, threads)?, admission);
         let towers = towers.map_err(|error| format!("--workers: {error}"))?;
         let ranker = Arc::new(ranker(args, &bundle, self.metrics.clone())?);
         Ok(Arc::new(Recommender {
@@ -97,17 +104,18 @@ impl Bundles {
             store: self.store.clone(),
             towers,
             ranker,
+            degrade: args.degrades(),
             metrics: self.metrics.clone(),
         }))
     }
 
     /// Looks after the predictor as long as the recommender lives.
     fn watch(&self, ranker: Arc<Ranker>, retrieval: Arc<Retrieval>) -> AbortOnDrop {
-        let (mut begun, latch) = (self.begun.clone(), self.predictor.clone());
+        let (mut begun, status) = (self.begun.clone(), self.status.clone());
         AbortOnDrop(tokio::spawn(async move {
             // Where the start failed, nobody begins any more.
             if begun.wait_for(|begun| *begun).await.is_ok() {
-                ranker.watch(retrieval, latch).await;
+                ranker.watch(retrieval, status).await;
             }
         }))
     }
@@ -162,9 +170,8 @@ fn ranker(args: &Args, bundle: &Bundle, metrics: Metrics) -> Result<Ranker, Stri
         columns: columns.clone(),
     };
     let model = args.predictor_model.as_ref().unwrap_or(&args.server.model_name);
-    let (name, host, protocol) = (&args.ranking_model_type, &args.predictor_host, args.predictor_protocol.into());
-    let settings = Settings { protocol, ..Settings::default() };
-    let predictor = Predictor::new(name, host, model, &settings, rows, metrics)
+    let (name, host) = (&args.ranking_model_type, &args.predictor_host);
+    let predictor = Predictor::new(name, host, model, &args.predictor()?, rows, metrics)
         .map_err(|reason| format!("--predictor-host: {reason}"))?;
     let output = ScoreOutput { name: output, column: args.score_column };
     let default_inputs = ModelMetadata { inputs: columns, ..ModelMetadata::default() };

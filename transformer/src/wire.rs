@@ -38,6 +38,9 @@ pub(crate) struct Info {
     /// How many candidates the ranker scored, where it did not score all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<usize>,
+    /// What answered instead of the ranker, which failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<String>,
     /// Why the list is shorter than it was asked to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) short: Option<String>,
