@@ -1,6 +1,10 @@
 //! The one handler core. Transports decode to it and encode from it; what a request goes through stands here and nowhere else.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -14,6 +18,7 @@ use crate::{
     model::Model,
     readiness::Readiness,
     repository::Repository,
+    telemetry::Telemetry,
 };
 
 /// Everything that a transport needs to answer.
@@ -29,6 +34,8 @@ pub struct Handler {
     pub metrics: Metrics,
     /// What a request may ask for.
     pub limits: Limits,
+    /// What is told of requests, and to whom.
+    pub telemetry: Telemetry,
     /// Whether control calls (load, unload, log level) are answered.
     pub control: bool,
 }
@@ -56,13 +63,29 @@ impl Handler {
     /// A handler with what `args` ask for.
     ///
     /// # Errors
-    /// Metrics can't be registered.
+    /// Metrics can't be registered, or there is no way to the collector that `args` name.
     pub fn new(server: ServerInfo, repository: Repository, args: &ServerArgs) -> Result<Self, String> {
+        let metrics = Metrics::new().map_err(|error| error.to_string())?;
+        Self::with_metrics(server, repository, metrics, args)
+    }
+
+    /// As [`Handler::new`], with metrics that others count in too.
+    ///
+    /// # Errors
+    /// They tell of a server already, or there is no way to the collector that `args` name.
+    pub fn with_metrics(
+        server: ServerInfo,
+        repository: Repository,
+        metrics: Metrics,
+        args: &ServerArgs,
+    ) -> Result<Self, String> {
+        metrics.describe(server, &repository).map_err(|error| error.to_string())?;
         Ok(Self {
             server,
             repository,
             readiness: Readiness::default(),
-            metrics: Metrics::new().map_err(|error| error.to_string())?,
+            telemetry: Telemetry::start(&args.telemetry, server, &metrics)?,
+            metrics,
             limits: args.limits(),
             control: args.enable_control,
         })
@@ -126,7 +149,9 @@ impl Handler {
         metadata.check(&request)?;
         let context = &within(context, &request)?;
         let (id, outputs) = (request.id.clone(), request.outputs.clone());
+        let begun = Instant::now();
         let answer = tokio::time::timeout_at(context.deadline().into(), model.infer(request, context)).await;
+        context.inferred(begun);
         let mut response = answer.map_err(|_| deadline_exceeded())??;
         select_outputs(&mut response, &outputs)?;
         response.id = id;
@@ -145,7 +170,9 @@ impl Handler {
     pub async fn explain(&self, model: &dyn Model, request: InferRequest, context: &Context) -> Result<Vec<Value>> {
         model.metadata().check(&request)?;
         let context = &within(context, &request)?;
+        let begun = Instant::now();
         let answer = tokio::time::timeout_at(context.deadline().into(), model.explain(request, context)).await;
+        context.explained(begun);
         answer.map_err(|_| deadline_exceeded())?
     }
 }

@@ -50,7 +50,8 @@ pub async fn run(
 /// # Errors
 /// The listener fails, or signals can't be heard.
 pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -> io::Result<()> {
-    let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
+    let (readiness, metrics, telemetry) =
+        (handler.readiness.clone(), handler.metrics.clone(), handler.telemetry.clone());
     let address = listener.local_addr()?;
     // Heard from before anybody is told that this server listens.
     let mut signals =
@@ -85,6 +86,7 @@ pub async fn serve(listener: TcpListener, handler: Handler, args: &ServerArgs) -
         }
         server.abort();
     }
+    telemetry.flush().await;
     tracing::info!("stopped");
     Ok(())
 }

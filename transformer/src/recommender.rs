@@ -1,12 +1,16 @@
 //! The model that this server publishes: every row of a request through the seven steps.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use catalog::store::Store;
 use dataplane::{
-    BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, metrics::Metrics,
-    v1::V1Codec, worker::Pool,
+    BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, v1::V1Codec,
+    worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -33,7 +37,6 @@ pub(crate) struct Recommender {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) towers: Pool<QueryTower>,
     pub(crate) ranker: Arc<Ranker>,
-    pub(crate) metrics: Metrics,
 }
 
 /// One answer.
@@ -52,7 +55,7 @@ impl Recommender {
     async fn recommend(&self, instance: Instance, season: Season, context: &Context) -> Result<Answer> {
         let k = instance.k.and_then(|k| usize::try_from(k).ok()).unwrap_or(self.bounds.candidates);
         let customers = &self.retrieval.customers;
-        let mut step = Step::begin(&self.metrics);
+        let mut step = Step::begin(context);
         let customer = customer::look_up(self.store.as_ref(), customers, self.policy, &instance).await?;
         let cold_start = customer.row.is_none();
         step.ended("customer");
@@ -65,7 +68,7 @@ impl Recommender {
             true => Scores::default(), // there is nothing to ask about
             false => self.ranker.score(&mut candidates, &plan, &self.retrieval.articles, context).await?,
         };
-        step.ended("rank");
+        context.predicted(step.ended("rank"));
         let scored = scores.scores.iter().flatten().count();
         let ranking = order(&candidates.neighbours, &scores.scores, k);
         let info = Info {
@@ -130,17 +133,20 @@ impl Model for Recommender {
 
 /// Times the steps of one answer.
 struct Step<'a> {
-    metrics: &'a Metrics,
+    context: &'a Context,
     begun: Instant,
 }
 
 impl<'a> Step<'a> {
-    fn begin(metrics: &'a Metrics) -> Self {
-        Self { metrics, begun: Instant::now() }
+    fn begin(context: &'a Context) -> Self {
+        Self { context, begun: Instant::now() }
     }
 
-    fn ended(&mut self, name: &str) {
-        self.metrics.step(name, self.begun.elapsed());
-        self.begun = Instant::now();
+    /// What it took.
+    fn ended(&mut self, name: &'static str) -> Duration {
+        let begun = mem::replace(&mut self.begun, Instant::now());
+        let took = self.begun - begun;
+        self.context.step(name, took);
+        took
     }
 }

@@ -55,11 +55,10 @@ pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output 
         store,
         towers,
         ranker,
-        metrics: metrics.clone(),
     };
     let repository = Repository::default().with(Arc::new(recommender));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
-    let handler = Handler { readiness, metrics, ..Handler::new(server, repository, &args.server)? };
+    let handler = Handler { readiness, ..Handler::with_metrics(server, repository, metrics, &args.server)? };
     Ok((handler, watch))
 }
 

@@ -15,7 +15,6 @@ use crate::{
     infer::{InferRequest, InferResponse},
     metrics::Metrics,
     model::ModelMetadata,
-    observe::{REQUEST_ID, TRACEPARENT},
     v1::RowsCodec,
 };
 
@@ -160,12 +159,24 @@ impl Predictor {
     }
 
     async fn call(&self, method: Method, url: &Url, body: Option<Vec<u8>>, context: &Context) -> Result<Vec<u8>> {
-        let mut request = self
-            .http
-            .request(method, url.clone())
-            .timeout(context.remaining())
-            .header(REQUEST_ID.as_str(), context.request_id())
-            .header(TRACEPARENT.as_str(), context.trace().child());
+        let mut call = context.call(method.as_str(), &self.name);
+        call.attribute("http.request.method", method.as_str());
+        call.attribute("server.address", url.host_str().unwrap_or_default());
+        let headers = call.headers().collect();
+        let answer = self.send(method, url, headers, body, context).await;
+        call.ended(answer.as_ref().map(drop).map_err(|error| error.kind().row().code));
+        answer
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+        context: &Context,
+    ) -> Result<Vec<u8>> {
+        let mut request = self.http.request(method, url.clone()).timeout(context.remaining()).headers(headers);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }

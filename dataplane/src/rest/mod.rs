@@ -5,6 +5,7 @@
 //! | `GET /` , `/metrics` | alive; Prometheus text |
 //! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict` | [`v1`] |
 //! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | [`health`], [`v2`] |
+//! | `GET`, `POST /v2/logging` | [`logging`] |
 //! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | [`v2`] |
 
 use std::{any::Any, sync::Arc};
@@ -30,6 +31,7 @@ use crate::{
 };
 
 mod health;
+mod logging;
 mod v1;
 mod v2;
 
@@ -47,6 +49,7 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .route("/v2", get(v2::server))
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))
+        .route("/v2/logging", get(logging::shown).post(logging::change))
         .route("/v2/models", get(v2::list))
         .nest("/v2/models/{model}", model.clone())
         .nest("/v2/models/{model}/versions/{version}", model)

@@ -22,5 +22,7 @@ mod predictor;
 mod predictor_failures;
 mod serving;
 mod toy;
+#[cfg(feature = "otlp")]
+mod traces;
 mod v1;
 mod v2;

@@ -26,7 +26,7 @@ use crate::{golden, serving::rows};
 #[derive(Clone)]
 pub(crate) struct Got {
     line: String,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     body: Bytes,
 }
 
@@ -62,7 +62,7 @@ impl Mock {
         Self { address, got }
     }
 
-    fn only(&self) -> Got {
+    pub(crate) fn only(&self) -> Got {
         let got = self.got.lock().unwrap();
         assert_eq!(got.len(), 1);
         got[0].clone()

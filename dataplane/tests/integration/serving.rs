@@ -20,6 +20,7 @@ use dataplane::{
     readiness::Readiness,
     repository::Repository,
     rest,
+    telemetry::Telemetry,
     v1::{RowsCodec, V1Codec},
 };
 use http_body_util::BodyExt;
@@ -146,13 +147,20 @@ pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
         readiness: Readiness::default(),
         metrics: Metrics::new().unwrap(),
         limits,
+        telemetry: Telemetry::default(),
         control: true,
     };
+    handler.metrics.describe(handler.server, &handler.repository).unwrap();
     let router = rest::router(Arc::new(handler.clone()));
     Server { handler, router }
 }
 
 impl Server {
+    /// The same, after its handler was changed.
+    pub(crate) fn again(self) -> Self {
+        Self { router: rest::router(Arc::new(self.handler.clone())), handler: self.handler }
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
