@@ -125,12 +125,11 @@ impl Listening {
     }
 }
 
+/// A path, a body, and headers.
+type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// Runs the toy with a collector, asks it with these headers, and stops it.
-async fn collected(
-    protocol: OtlpProtocol,
-    arguments: &[&str],
-    requests: &[(&str, &str, &[(&str, &str)])],
-) -> Collected {
+async fn collected(protocol: OtlpProtocol, arguments: &[&str], requests: &[Asked<'_>]) -> Collected {
     let collector = Listening::start(protocol).await;
     let name = if protocol == OtlpProtocol::Grpc { "grpc" } else { "http" };
     let toy = Process::start(&[&["--otlp-endpoint", &collector.address, "--otlp-protocol", name], arguments].concat());
@@ -249,7 +248,7 @@ async fn an_upstreams_parent_and_the_steps_are_spans_of_the_same_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_inferences_that_are_sampled_are_traced() {
     let unsampled = format!("00-{TRACE}-{PARENT}-00");
-    let requests: [(&str, &str, &[(&str, &str)]); 4] = [
+    let requests: [Asked<'_>; 4] = [
         ("/v1/models/toy:predict", GOOD, &[("traceparent", &unsampled)]),
         ("/v1/models/toy:predict", GOOD, &[("b3", "0")]),
         ("/nowhere", "", &[("b3", "1")]),
