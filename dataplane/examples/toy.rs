@@ -83,7 +83,7 @@ fn publish(args: &Args) -> Result<Handler, String> {
     let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, args.server.batching());
     let model = model.map_err(|error| error.to_string())?;
     let server = ServerInfo { name: "toy", version: "1" };
-    Ok(Handler::new(server, Repository::default().with(Arc::new(model)), metrics, &args.server))
+    Handler::new(server, Repository::default().with(Arc::new(model)), metrics, &args.server)
 }
 
 #[tokio::main]

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{ArgAction, Args};
 
-use crate::{limits::Limits, worker::Batching};
+use crate::{limits::Limits, telemetry::TelemetryArgs, worker::Batching};
 
 /// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -113,6 +113,10 @@ pub struct ServerArgs {
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "HEMLINE_LOG", default_value = "info")]
     pub log_level: String,
+
+    /// Logs and traces
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
 }
 
 /// TLS on the REST and gRPC ports.

@@ -1,28 +1,72 @@
-//! What travels with a request: its ids, and how long it may take.
+//! What travels with a request: its ids and trace, how long it may take, and what its steps took.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use uuid::Uuid;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use uuid::fmt::Hyphenated;
 
-/// The ids and the deadline of one request. Cheap to clone.
+use crate::{
+    metrics::{Metrics, StepTimes},
+    telemetry::{Kind, Span, Telemetry, Tracer},
+};
+
+mod call;
+mod ids;
+mod steps;
+mod trace;
+
+pub use call::Call;
+pub(crate) use steps::{Phases, Timeline};
+pub use trace::Trace;
+
+use steps::{Steps, Stretch};
+
+/// The header that carries a request's id, in and out.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken from a caller.
+const MOST_ID: usize = 128;
+
+/// The ids, the deadline and the time line of one request. Cheap to clone; clones are the same request.
 ///
 /// Cancellation needs no member: a caller who leaves drops the future of its request, and queued work sees that its answer has no
 /// receiver (see [`crate::worker`]).
 #[derive(Clone, Debug)]
 pub struct Context {
-    request_id: Arc<str>,
-    trace: Trace,
+    request: Arc<Request>,
     deadline: Instant,
+    /// The call that this is about, where it is about one: what is sent is then a part of it.
+    call: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Request {
+    id: HeaderValue,
+    trace: Trace,
+    /// What the caller may do, for the services behind this one. Marked as sensitive: no `Debug` shows it.
+    authorization: Option<HeaderValue>,
+    steps: Steps,
+    step_times: Option<Arc<StepTimes>>,
+    /// Only where this request's trace is sampled and exported.
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl Context {
-    /// A context for a request that came just now.
+    /// A context for a request that came just now. An id that no header can carry is replaced by one that is made here.
     #[must_use]
-    pub fn new(request_id: impl Into<Arc<str>>, trace: Trace, budget: Duration) -> Self {
-        Self { request_id: request_id.into(), trace, deadline: Instant::now() + budget }
+    pub fn new(request_id: &str, trace: Trace, budget: Duration) -> Self {
+        let id = HeaderValue::from_str(request_id).ok().and_then(usable).unwrap_or_else(new_id);
+        Self::of(
+            Request { id, trace, authorization: None, steps: Steps::default(), step_times: None, tracer: None },
+            budget,
+        )
+    }
+
+    fn of(request: Request, budget: Duration) -> Self {
+        Self { request: Arc::new(request), deadline: Instant::now() + budget, call: None }
     }
 
     /// A context for work that no request asked for: a warm-up, a self-test.
@@ -31,16 +75,53 @@ impl Context {
         Self::new("background", Trace::generate(), budget)
     }
 
+    /// The context of a request with these headers.
+    pub(crate) fn from_headers(
+        headers: &HeaderMap,
+        budget: Duration,
+        telemetry: &Telemetry,
+        metrics: &Metrics,
+    ) -> Self {
+        let mut trace = Trace::from_headers(headers);
+        let tracer = telemetry.tracer.as_ref().filter(|tracer| {
+            trace.sample(tracer.share());
+            trace.sampled() == Some(true)
+        });
+        let authorization = headers.get(AUTHORIZATION).cloned().map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        let request = Request {
+            id: headers.get(REQUEST_ID).cloned().and_then(usable).unwrap_or_else(new_id),
+            trace,
+            authorization,
+            steps: Steps::default(),
+            step_times: Some(metrics.step_times()),
+            tracer: tracer.cloned(),
+        };
+        Self::of(request, budget)
+    }
+
     /// The caller's `x-request-id`, or one that was made here.
     #[must_use]
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        self.request.id.to_str().unwrap_or_default()
     }
 
-    /// The W3C trace that the request belongs to.
+    /// The request's id as a header carries it.
+    pub(crate) fn request_id_header(&self) -> HeaderValue {
+        self.request.id.clone()
+    }
+
+    /// The trace that the request belongs to.
     #[must_use]
     pub fn trace(&self) -> &Trace {
-        &self.trace
+        &self.request.trace
+    }
+
+    /// Where the request's spans go, if they go anywhere.
+    pub(crate) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.request.tracer.as_ref()
     }
 
     /// When the answer is worth nothing any more.
@@ -60,79 +141,120 @@ impl Context {
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+
+    /// A step of the answer ended now and took this long: it goes into `server-timing`, the metrics, and the trace. `name` is a token,
+    /// as HTTP calls it.
+    pub fn step(&self, name: &'static str, took: Duration) {
+        let stretch = ended_now(took);
+        self.request.steps.step(name, stretch);
+        if let Some(times) = &self.request.step_times {
+            times.observe(name, took);
+        }
+        if let Some(tracer) = &self.request.tracer {
+            let span = Span::new(self.trace(), Trace::new_span(), Kind::Internal, name, stretch.begun);
+            tracer.record(span, stretch.ended);
+        }
+    }
+
+    /// The part of the answer that ended now and took this long is what KServe counts as `predict`: a transformer's call to its
+    /// predictor. Of a model that does not say so, it is the whole of [`crate::Model::infer`].
+    pub fn predicted(&self, took: Duration) {
+        self.request.steps.predictor(ended_now(took));
+    }
+
+    /// The model answered, having begun then.
+    pub(crate) fn inferred(&self, begun: Instant) {
+        self.request.steps.model(Stretch { begun, ended: Instant::now() }, false);
+    }
+
+    /// The model explained, having begun then.
+    pub(crate) fn explained(&self, begun: Instant) {
+        self.request.steps.model(Stretch { begun, ended: Instant::now() }, true);
+    }
+
+    /// The time line of a request that came at `begun` and ends now.
+    pub(crate) fn timeline(&self, begun: Instant) -> Timeline {
+        self.request.steps.timeline(begun)
+    }
+
+    /// A call to a service behind this one begins. `operation` is what a trace shows: an HTTP method or a gRPC method's full name;
+    /// `upstream` is the service's name here.
+    #[must_use]
+    pub fn call(&self, operation: &str, upstream: &str) -> Call {
+        Call::begin(self, operation, upstream)
+    }
+
+    /// The headers for a service behind this one: id, trace (in every form that it came in), and what the caller may do. Those of
+    /// [`Call::context`] name that call.
+    pub fn outgoing_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let span = self.call.unwrap_or_else(Trace::new_span);
+        let authorization = self.request.authorization.clone().map(|value| (AUTHORIZATION, value));
+        let trace = self.request.trace.headers(span);
+        std::iter::once((REQUEST_ID, self.request_id_header())).chain(trace).chain(authorization)
+    }
 }
 
-/// A W3C trace context: the trace's id and whether it is sampled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    id: Arc<str>,
-    flags: u8,
+fn ended_now(took: Duration) -> Stretch {
+    let ended = Instant::now();
+    Stretch { begun: ended.checked_sub(took).unwrap_or(ended), ended }
 }
 
-impl Trace {
-    /// A trace that starts here, unsampled.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self { id: Uuid::new_v4().simple().to_string().into(), flags: 0 }
-    }
+/// Visible ASCII of a sensible length.
+fn usable(id: HeaderValue) -> Option<HeaderValue> {
+    let visible = (1..=MOST_ID).contains(&id.len()) && id.to_str().is_ok();
+    visible.then_some(id)
+}
 
-    /// Reads a `traceparent` header; anything that is not one is ignored, as the W3C text asks.
-    #[must_use]
-    pub fn parse(header: &str) -> Option<Self> {
-        let mut parts = header.split('-');
-        let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let hex = |text: &str, length| {
-            text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-        };
-        let valid = hex(version, 2)
-            && version != "ff"
-            && hex(id, 32)
-            && id.bytes().any(|byte| byte != b'0')
-            && hex(parent, 16)
-            && parent.bytes().any(|byte| byte != b'0')
-            && hex(flags, 2)
-            && (version != "00" || parts.next().is_none());
-        let flags = u8::from_str_radix(flags, 16).ok()?;
-        valid.then(|| Self { id: id.into(), flags })
-    }
-
-    /// The trace's id: 32 hex digits.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// A `traceparent` for a call made on behalf of this trace, with a span id of its own.
-    #[must_use]
-    pub fn child(&self) -> String {
-        let span = Uuid::new_v4().simple().to_string();
-        format!("00-{}-{}-{:02x}", self.id, &span[..16], self.flags)
-    }
+fn new_id() -> HeaderValue {
+    let mut text = [0; Hyphenated::LENGTH];
+    let id = ids::uuid().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).unwrap_or(const { HeaderValue::from_static("none") })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Trace;
+    use std::time::Duration;
 
-    #[test]
-    fn a_traceparent_keeps_its_trace_and_gets_a_new_span() {
-        let trace = Trace::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        let child = trace.child();
-        assert!(child.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && child.ends_with("-01"));
-        assert!(!child.contains("00f067aa0ba902b7"));
+    use axum::http::HeaderMap;
+
+    use super::{Context, Trace};
+    use crate::{metrics::Metrics, telemetry::Telemetry};
+
+    fn context(headers: &[(&'static str, &'static str)]) -> Context {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap = headers.collect();
+        Context::from_headers(&headers, Duration::from_secs(1), &Telemetry::default(), &Metrics::new().unwrap())
     }
 
     #[test]
-    fn what_is_no_traceparent_is_ignored() {
-        for header in [
-            "",
-            "00-xyz-1-1",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(Trace::parse(header), None, "{header}");
+    fn what_came_goes_out_and_what_callers_may_do_is_shown_to_nobody() {
+        let context = context(&[("x-request-id", "seven"), ("authorization", "Bearer s3cret"), ("b3", "1")]);
+        let sent: HeaderMap = context.outgoing_headers().collect();
+        let mut names: Vec<_> = sent.keys().map(axum::http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "b3", "traceparent", "x-request-id"]);
+        assert_eq!(
+            (&sent["x-request-id"], &sent["authorization"]),
+            (&"seven".parse().unwrap(), &"Bearer s3cret".parse().unwrap())
+        );
+        assert!(!format!("{context:?} {sent:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn each_call_is_a_span_of_its_own() {
+        let context = context(&[]);
+        let parent = |call: HeaderMap| call["traceparent"].clone();
+        let calls = [context.call("POST", "r"), context.call("POST", "r")]
+            .map(|call| parent(call.context().outgoing_headers().collect()));
+        assert_ne!(calls[0], calls[1]);
+        assert_ne!(parent(context.outgoing_headers().collect()), parent(context.outgoing_headers().collect()));
+    }
+
+    #[test]
+    fn an_id_that_no_header_carries_is_replaced() {
+        for id in ["", "a\nb", "é", &"x".repeat(129)] {
+            assert_eq!(Context::new(id, Trace::generate(), Duration::from_secs(1)).request_id().len(), 36, "{id}");
         }
+        assert_eq!(Context::new("a b", Trace::generate(), Duration::from_secs(1)).request_id(), "a b");
     }
 }

@@ -1,6 +1,10 @@
 //! The one handler core. Transports decode to it and encode from it; what a request goes through stands here and nowhere else.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -14,6 +18,7 @@ use crate::{
     model::Model,
     readiness::Readiness,
     repository::Repository,
+    telemetry::Telemetry,
     worker::Permits,
 };
 
@@ -32,6 +37,8 @@ pub struct Handler {
     pub limits: Limits,
     /// How many inferences may be under way at once; beyond it they are refused before their body is read.
     pub permits: Permits,
+    /// What is told of requests, and to whom.
+    pub telemetry: Telemetry,
     /// Whether control calls (load, unload, log level) are answered.
     pub control: bool,
     /// What answers to CloudEvents say of themselves.
@@ -59,18 +66,27 @@ pub(crate) const MODEL_DIGEST: &str = "model_digest";
 
 impl Handler {
     /// A handler with what `args` ask for.
-    #[must_use]
-    pub fn new(server: ServerInfo, repository: Repository, metrics: Metrics, args: &ServerArgs) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Metrics tell of a server already, or there is no way to the collector that `args` name.
+    pub fn new(
+        server: ServerInfo,
+        repository: Repository,
+        metrics: Metrics,
+        args: &ServerArgs,
+    ) -> Result<Self, String> {
+        metrics.describe(server, &repository).map_err(|error| error.to_string())?;
+        Ok(Self {
             server,
             repository,
             readiness: Readiness::default(),
+            telemetry: Telemetry::start(&args.telemetry, server, &metrics)?,
             metrics,
             limits: args.limits(),
             permits: Permits::new(args.max_in_flight as usize),
             control: args.enable_control,
             events: args.events.clone(),
-        }
+        })
     }
 
     /// The model of this name and version, if it can answer now.
@@ -136,7 +152,9 @@ impl Handler {
         metadata.check(&request)?;
         let context = &within(context, &mut request)?;
         let (id, outputs) = (request.id.clone(), request.outputs.clone());
+        let begun = Instant::now();
         let answer = tokio::time::timeout_at(context.deadline().into(), model.infer(request, context)).await;
+        context.inferred(begun);
         let mut response = answer.map_err(|_| deadline_exceeded())??;
         select_outputs(&mut response, &outputs)?;
         response.id = id;
@@ -155,7 +173,9 @@ impl Handler {
     pub async fn explain(&self, model: &dyn Model, mut request: InferRequest, context: &Context) -> Result<Vec<Value>> {
         model.metadata().check(&request)?;
         let context = &within(context, &mut request)?;
+        let begun = Instant::now();
         let answer = tokio::time::timeout_at(context.deadline().into(), model.explain(request, context)).await;
+        context.explained(begun);
         answer.map_err(|_| deadline_exceeded())?
     }
 }

@@ -1,11 +1,23 @@
 //! Every metric's name, once. Classic Prometheus text 0.0.4, which KServe's aggregator reads.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+use crate::{handler::ServerInfo, repository::Repository, telemetry::Outcomes};
+
+mod handles;
+mod info;
+
+pub(crate) use handles::{ANSWERED, InferenceMetrics, StepTimes};
+
+use handles::Known;
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
 const LATENCY_BUCKETS: [f64; 18] = [
@@ -16,15 +28,19 @@ const LATENCY_BUCKETS: [f64; 18] = [
 /// Rows.
 const BATCH_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
+/// Seconds: the buckets of KServe's own four histograms.
+const KSERVE_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 /// The metrics of one server.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    durations: HistogramVec,
+    families: Families,
+    known: Known,
     in_flight: IntGauge,
-    steps: HistogramVec,
+    steps: Arc<StepTimes>,
     upstream: IntCounterVec,
+    spans: IntCounterVec,
     queued: IntGaugeVec,
     waited: HistogramVec,
     batches: HistogramVec,
@@ -36,6 +52,17 @@ pub struct Metrics {
     dependencies: IntGaugeVec,
 }
 
+/// What an inference is counted in.
+#[derive(Clone, Debug)]
+struct Families {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    preprocess: HistogramVec,
+    predict: HistogramVec,
+    postprocess: HistogramVec,
+    explain: HistogramVec,
+}
+
 impl Metrics {
     /// Registers them all.
     ///
@@ -43,21 +70,15 @@ impl Metrics {
     /// Never with the names below; they differ and are well formed.
     pub fn new() -> prometheus::Result<Self> {
         let latency = |name, help| HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        let registry = Registry::new();
         let metrics = Self {
-            registry: Registry::new(),
-            requests: IntCounterVec::new(
-                Opts::new(
-                    "inference_requests_total",
-                    "Inferences, by outcome: ok, an error's code, or abandoned where the caller left before the answer.",
-                ),
-                &["protocol", "model", "code"],
-            )?,
-            durations: HistogramVec::new(
-                latency("inference_request_duration_seconds", "From the request's head to its answer."),
-                &["protocol", "model"],
-            )?,
+            families: Families::new(&registry)?,
+            known: Known::default(),
             in_flight: IntGauge::new("inference_requests_in_flight", "Inferences begun and not yet answered.")?,
-            steps: HistogramVec::new(latency("inference_step_duration_seconds", "One step of an answer."), &["step"])?,
+            steps: Arc::new(StepTimes::new(HistogramVec::new(
+                latency("inference_step_duration_seconds", "One step of an answer."),
+                &["step"],
+            )?)),
             upstream: IntCounterVec::new(
                 Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),
                 &["upstream", "outcome"],
@@ -99,11 +120,17 @@ impl Metrics {
                 Opts::new("dependency_up", "1 while a service that this one needs answers its probes."),
                 &["dependency"],
             )?,
+            spans: IntCounterVec::new(
+                Opts::new(
+                    "otlp_spans_total",
+                    "Spans recorded, by outcome: exported, failed, or dropped where the queue was full.",
+                ),
+                &["outcome"],
+            )?,
+            registry,
         };
-        metrics.registry.register(Box::new(metrics.requests.clone()))?;
-        metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
-        metrics.registry.register(Box::new(metrics.steps.clone()))?;
+        metrics.registry.register(Box::new(metrics.steps.family()))?;
         metrics.registry.register(Box::new(metrics.upstream.clone()))?;
         metrics.registry.register(Box::new(metrics.queued.clone()))?;
         metrics.registry.register(Box::new(metrics.waited.clone()))?;
@@ -114,7 +141,24 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.retries.clone()))?;
         metrics.registry.register(Box::new(metrics.circuits.clone()))?;
         metrics.registry.register(Box::new(metrics.dependencies.clone()))?;
+        metrics.registry.register(Box::new(metrics.spans.clone()))?;
+        metrics.registry.register(Box::new(info::Process::new(&PROCESS)?))?;
         Ok(metrics)
+    }
+
+    /// Tells in `server_info` which server this is, and in `model_info` what `repository` has loaded whenever it is asked.
+    ///
+    /// # Errors
+    /// They are told already.
+    pub fn describe(&self, server: ServerInfo, repository: &Repository) -> prometheus::Result<()> {
+        let labels = [("name", server.name), ("version", server.version)];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let server =
+            IntGauge::with_opts(Opts::new("server_info", "Which server this is; always 1.").const_labels(labels))?;
+        server.set(1);
+        self.registry.register(Box::new(server))?;
+        let models = Opts::new("model_info", "What is loaded now; always 1.");
+        self.registry.register(Box::new(info::Models::new(models, repository.clone())?))
     }
 
     /// A request begins; it ends when the guard is dropped, answered or not.
@@ -130,15 +174,26 @@ impl Metrics {
         self.in_flight.get()
     }
 
-    /// A request ended so: `ok`, an error's stable code, or `abandoned`.
-    pub fn answered(&self, protocol: &str, model: &str, code: &str, took: Duration) {
-        self.requests.with_label_values(&[protocol, model, code]).inc();
-        self.durations.with_label_values(&[protocol, model]).observe(took.as_secs_f64());
+    /// What inferences of this model over this protocol are counted in, resolved once.
+    pub(crate) fn of(&self, protocol: &'static str, model: &str) -> Arc<InferenceMetrics> {
+        self.known.get(&self.families, protocol, model)
     }
 
-    /// A step of an answer took this long.
-    pub fn step(&self, step: &str, took: Duration) {
-        self.steps.with_label_values(&[step]).observe(took.as_secs_f64());
+    /// A step of an answer took this long. [`crate::Context::step`] says so where there is a request.
+    pub fn step(&self, step: &'static str, took: Duration) {
+        self.steps.observe(step, took);
+    }
+
+    /// What steps are counted in.
+    pub(crate) fn step_times(&self) -> Arc<StepTimes> {
+        self.steps.clone()
+    }
+
+    /// What became of spans.
+    pub(crate) fn spans(&self) -> Outcomes {
+        let [exported, dropped, failed] =
+            ["exported", "dropped", "failed"].map(|outcome| self.spans.with_label_values(&[outcome]));
+        Outcomes { exported, dropped, failed }
     }
 
     /// A call to a service behind this one ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
@@ -199,6 +254,50 @@ impl Metrics {
         text
     }
 }
+
+impl Families {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let kserve = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(KSERVE_BUCKETS.to_vec());
+            HistogramVec::new(options, &["model_name"])
+        };
+        let families = Self {
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "inference_requests_total",
+                    "Inferences, by outcome: ok, an error's code, or abandoned where the caller left before the answer.",
+                ),
+                &["protocol", "model", "code"],
+            )?,
+            durations: HistogramVec::new(
+                HistogramOpts::new("inference_request_duration_seconds", "From the request's head to its answer.")
+                    .buckets(LATENCY_BUCKETS.to_vec()),
+                &["protocol", "model"],
+            )?,
+            preprocess: kserve(
+                "request_preprocess_seconds",
+                "From the request's head to where the predictor is asked.",
+            )?,
+            predict: kserve("request_predict_seconds", "What the predictor took.")?,
+            postprocess: kserve("request_postprocess_seconds", "From the predictor's answer to the answer.")?,
+            explain: kserve("request_explain_seconds", "What an explanation took.")?,
+        };
+        registry.register(Box::new(families.requests.clone()))?;
+        registry.register(Box::new(families.durations.clone()))?;
+        for family in [&families.preprocess, &families.predict, &families.postprocess, &families.explain] {
+            registry.register(Box::new(family.clone()))?;
+        }
+        Ok(families)
+    }
+}
+
+/// The process's own: name, type, help. The names are those of every Prometheus client.
+const PROCESS: [info::Measure; 4] = [
+    info::Measure { name: "process_cpu_seconds_total", help: "CPU time of all threads." },
+    info::Measure { name: "process_resident_memory_bytes", help: "Memory that is in RAM." },
+    info::Measure { name: "process_start_time_seconds", help: "When the process started, as Unix time." },
+    info::Measure { name: "process_open_fds", help: "Open file descriptors." },
+];
 
 /// A request in flight, or a connection that is open.
 #[derive(Debug)]

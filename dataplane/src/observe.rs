@@ -6,33 +6,32 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use tracing::{Instrument, Span, field::Empty};
-use uuid::Uuid;
 
 use crate::{
     config,
-    context::{Context, Trace},
+    context::{Context, REQUEST_ID},
     error::{Error, Kind},
     handler::Handler,
-    metrics::InFlight,
+    metrics::{ANSWERED, InFlight, InferenceMetrics},
+    telemetry,
 };
 
-/// The header that carries a request's id, in and out.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The W3C trace context.
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What the steps of an answer took.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How long the caller waits, as gRPC says it (`500m`: milliseconds) and as REST callers may (`500ms`, `2`: seconds).
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
-/// What an inference is counted as that was answered.
-const ANSWERED: &str = "ok";
+/// Tells a span of a gRPC call from one of an HTTP request.
+const RPC_SYSTEM: &str = "rpc.system";
+
 /// What an inference is counted as whose caller left before the answer. No answer carries it.
 const ABANDONED: &str = "abandoned";
 
@@ -48,8 +47,7 @@ struct Fate {
 }
 
 struct Begun {
-    protocol: &'static str,
-    model: String,
+    metrics: Arc<InferenceMetrics>,
     _in_flight: InFlight,
 }
 
@@ -61,7 +59,7 @@ impl Inference {
         }
         let model = if handler.repository.has(model) { model } else { "" };
         Span::current().record("model", model);
-        let begun = Begun { protocol, model: model.to_owned(), _in_flight: handler.metrics.begin() };
+        let begun = Begun { metrics: handler.metrics.of(protocol, model), _in_flight: handler.metrics.begin() };
         drop(self.0.begun.set(begun));
     }
 
@@ -69,45 +67,92 @@ impl Inference {
     pub(crate) fn failed(&self, error: Arc<Error>) {
         drop(self.0.failure.set(error));
     }
+
+    fn metrics(&self) -> Option<&InferenceMetrics> {
+        self.0.begun.get().map(|begun| begun.metrics.as_ref())
+    }
 }
 
 /// One request, from its head to its answer, or to where its caller left.
 struct Observation {
     handler: Arc<Handler>,
+    context: Context,
     inference: Inference,
     span: Span,
+    /// As a collector gets it, where it does.
+    server_span: Option<Box<telemetry::Span>>,
     begun: Instant,
     answered: bool,
 }
 
 impl Observation {
-    fn count(&self, code: &str) {
-        if let Some(inference) = self.inference.0.begun.get() {
-            self.handler.metrics.answered(inference.protocol, &inference.model, code, self.begun.elapsed());
+    fn end(mut self, response: &mut Response) {
+        self.answered = true;
+        let failure = response.extensions().get::<Arc<Error>>().or_else(|| self.inference.0.failure.get()).cloned();
+        let status = response.status();
+        if let Some(metrics) = self.inference.metrics() {
+            let timeline = self.context.timeline(self.begun);
+            metrics.ended(code(failure.as_ref()), self.begun.elapsed());
+            if let Some(phases) = timeline.phases(failure.is_none()) {
+                metrics.kserve(&phases);
+            }
+            let timing = self.handler.telemetry.server_timing.then(|| timeline.header()).flatten();
+            timing.map(|timing| response.headers_mut().insert(SERVER_TIMING, timing));
         }
+        self.trace(Some(status), failure.as_ref());
+        let quiet = self.inference.metrics().is_none() || !self.handler.telemetry.access_log;
+        let inference = self.inference.metrics().is_some();
+        self.span.in_scope(|| log(status, failure.as_ref(), inference, quiet, self.begun.elapsed()));
+        response.headers_mut().insert(REQUEST_ID, self.context.request_id_header());
     }
 
-    fn end(mut self, response: &Response) {
-        self.answered = true;
-        let failure = response.extensions().get::<Arc<Error>>().or_else(|| self.inference.0.failure.get());
-        self.count(failure.map_or(ANSWERED, |error| error.kind().row().code));
-        let inference = self.inference.0.begun.get().is_some();
-        self.span.in_scope(|| log(response.status(), failure, inference, self.begun.elapsed()));
+    /// Probes and scrapes are no part of a trace.
+    fn trace(&mut self, status: Option<StatusCode>, failure: Option<&Arc<Error>>) {
+        let (Some(tracer), Some(span), Some(metrics)) =
+            (self.context.tracer(), self.server_span.take(), self.inference.metrics())
+        else {
+            return;
+        };
+        let outcome = if status.is_some() { code(failure) } else { ABANDONED };
+        let span = span
+            .with("inference.protocol", metrics.protocol())
+            .with("inference.model", metrics.model().to_owned())
+            .with("inference.code", outcome)
+            .with("inference.request_id", self.context.request_id().to_owned());
+        let grpc = span.attributes.iter().any(|(name, _)| *name == RPC_SYSTEM);
+        let span = match (grpc, status) {
+            (true, _) => span.with("rpc.grpc.status_code", failure.map_or(0, |error| error.kind().row().grpc.into())),
+            (false, Some(status)) => span.with("http.response.status_code", i64::from(status.as_u16())),
+            (false, None) => span,
+        };
+        // What a caller did wrong is no failure of the server's span: semantic conventions say so.
+        let ours = failure.is_none_or(|error| error.kind().row().http.is_server_error());
+        let span = if outcome == ANSWERED || !ours { span } else { span.failed(outcome) };
+        tracer.record(span, Instant::now());
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.answered {
-            self.count(ABANDONED);
+            if let Some(metrics) = self.inference.metrics() {
+                metrics.ended(ABANDONED, self.begun.elapsed());
+            }
+            self.trace(None, None);
             self.span.in_scope(|| tracing::info!(took_us = micros(self.begun.elapsed()), "the caller left"));
         }
     }
 }
 
+fn code(failure: Option<&Arc<Error>>) -> &'static str {
+    failure.map_or(ANSWERED, |error| error.kind().row().code)
+}
+
 pub(crate) async fn observe(State(handler): State<Arc<Handler>>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let context = context(request.headers(), handler.limits.time);
+    let headers = request.headers();
+    let context =
+        Context::from_headers(headers, budget(headers, handler.limits.time), &handler.telemetry, &handler.metrics);
     // At the level of errors, so that no filter that shows a request's line hides whose it is.
     let span = tracing::error_span!(
         "request",
@@ -117,30 +162,53 @@ pub(crate) async fn observe(State(handler): State<Arc<Handler>>, mut request: Re
         path = request.uri().path(),
         model = Empty,
     );
+    let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
     let inference = Inference::default();
     request.extensions_mut().insert(context.clone());
     request.extensions_mut().insert(inference.clone());
-    let observation = Observation { handler, inference, span: span.clone(), begun, answered: false };
+    let observation =
+        Observation { handler, context, inference, span: span.clone(), server_span, begun, answered: false };
     let mut response = next.run(request).instrument(span).await;
-    observation.end(&response);
-    if let Ok(value) = HeaderValue::from_str(context.request_id()) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    observation.end(&mut response);
     response
+}
+
+/// A request as OpenTelemetry's semantic conventions describe it.
+fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetry::Span {
+    let (kind, path) = (telemetry::Kind::Server, request.uri().path());
+    let of = |name| telemetry::Span::new(context.trace(), context.trace().span(), kind, name, begun);
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        let full = path.trim_start_matches('/');
+        let (service, method) = full.split_once('/').unwrap_or((full, ""));
+        return of(full.to_owned())
+            .with(RPC_SYSTEM, "grpc")
+            .with("rpc.service", service.to_owned())
+            .with("rpc.method", method.to_owned());
+    }
+    let method = request.method().as_str();
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let span = of(route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
+        .with("http.request.method", method.to_owned())
+        .with("url.path", path.to_owned());
+    match route {
+        Some(route) => span.with("http.route", route),
+        None => span,
+    }
 }
 
 fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn log(status: StatusCode, failure: Option<&Arc<Error>>, inference: bool, took: Duration) {
+fn log(status: StatusCode, failure: Option<&Arc<Error>>, inference: bool, quiet: bool, took: Duration) {
     // gRPC answers 200 whatever happened; the table's status says what it means.
     let status = failure.map_or(status, |error| error.kind().row().http);
     let (server_fault, status, took_us) = (status.is_server_error(), status.as_u16(), micros(took));
     let Some(error) = failure else {
-        return match inference {
-            true => tracing::info!(status, took_us, "answered"),
-            false => tracing::debug!(status, took_us, "answered"),
+        return match quiet {
+            false => tracing::info!(status, took_us, "answered"),
+            true => tracing::debug!(status, took_us, "answered"),
         };
     };
     let code = error.kind().row().code;
@@ -152,14 +220,11 @@ fn log(status: StatusCode, failure: Option<&Arc<Error>>, inference: bool, took: 
     }
 }
 
-fn context(headers: &HeaderMap, budget: Duration) -> Context {
+/// How long the answer may take: what the server gives it, or less where the caller waits less.
+fn budget(headers: &HeaderMap, most: Duration) -> Duration {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let request_id = text(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 128);
-    let request_id = request_id.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned);
-    let trace = text(TRACEPARENT).and_then(Trace::parse).unwrap_or_else(Trace::generate);
     let timeouts = [text(GRPC_TIMEOUT).and_then(grpc_timeout), text(REQUEST_TIMEOUT).and_then(request_timeout)];
-    let budget = timeouts.into_iter().flatten().fold(budget, Duration::min);
-    Context::new(request_id, trace, budget)
+    timeouts.into_iter().flatten().fold(most, Duration::min)
 }
 
 /// A `grpc-timeout`: at most 8 digits and a unit. What is none is no timeout, as in every gRPC server.

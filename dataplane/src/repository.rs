@@ -194,6 +194,12 @@ impl Repository {
         self.0.load().iter().flat_map(|(name, entry)| entry.index(name)).collect()
     }
 
+    /// What is loaded now: every version of every name.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<Arc<dyn Model>> {
+        self.0.load().values().flat_map(|entry| entry.models.iter().cloned()).collect()
+    }
+
     /// Loads a name anew beside what it has, and switches when the new one can answer. Requests under way end on the old one.
     ///
     /// # Errors

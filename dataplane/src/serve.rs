@@ -16,6 +16,7 @@ use crate::{
     readiness::Readiness,
     repository::{self, Repository},
     router,
+    telemetry::Telemetry,
 };
 
 mod activity;
@@ -49,6 +50,7 @@ pub struct Server<'a> {
     data: Router,
     admin: Router,
     repository: Repository,
+    telemetry: Telemetry,
     reload: watch::Sender<()>,
 }
 
@@ -57,10 +59,10 @@ impl<'a> Server<'a> {
     #[must_use]
     pub fn new(handler: Handler, args: &'a ServerArgs) -> Self {
         let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
-        let repository = handler.repository.clone();
+        let (repository, telemetry) = (handler.repository.clone(), handler.telemetry.clone());
         let data = router(Arc::new(handler));
         let admin = admin::router(&data);
-        Self { args, readiness, metrics, data, admin, repository, reload: watch::Sender::default() }
+        Self { args, readiness, metrics, data, admin, repository, telemetry, reload: watch::Sender::default() }
     }
 
     /// Further routes on every data listener.
@@ -129,6 +131,7 @@ impl<'a> Server<'a> {
         let closing = self.accept(tls, listeners);
         let delay = signals.stop(self.args.drain_delay).await;
         drain::drain(self.args, delay, &mut signals, closing, (&self.readiness, &self.metrics)).await;
+        self.telemetry.flush().await;
         tracing::info!("stopped");
         Ok(())
     }

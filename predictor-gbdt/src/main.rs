@@ -31,7 +31,7 @@ fn handler(args: &Args) -> Result<Handler, String> {
     let files = ModelFiles::new(args, &metrics)?;
     let repository = Repository::default().with(files.model()?).with_loader(&args.server.model_name, Arc::new(files));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
-    Ok(Handler::new(server, repository, metrics, &args.server))
+    Handler::new(server, repository, metrics, &args.server)
 }
 
 #[tokio::main]

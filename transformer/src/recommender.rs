@@ -1,12 +1,16 @@
 //! The model that this server publishes: every row of a request through the seven steps.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use catalog::store::Store;
 use dataplane::{
-    BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
-    metrics::Metrics, v1::V1Codec, worker::Pool,
+    BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor, v1::V1Codec,
+    worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -41,7 +45,6 @@ pub(crate) struct Recommender {
     pub(crate) ranker: Arc<Ranker>,
     /// Answer with the order of retrieval where the ranker fails.
     pub(crate) degrade: bool,
-    pub(crate) metrics: Metrics,
     /// Looks after the ranker for as long as this recommender is served.
     pub(crate) _watch: AbortOnDrop,
 }
@@ -62,7 +65,7 @@ impl Recommender {
     async fn recommend(&self, instance: Instance, season: Season, context: &Context) -> Result<Answer> {
         let k = instance.k.and_then(|k| usize::try_from(k).ok()).unwrap_or(self.bounds.candidates);
         let customers = &self.retrieval.customers;
-        let mut step = Step::begin(&self.metrics);
+        let mut step = Step::begin(context);
         let customer = customer::look_up(self.store.as_ref(), customers, self.policy, &instance).await?;
         let cold_start = customer.row.is_none();
         step.ended("customer");
@@ -81,7 +84,7 @@ impl Recommender {
             }
             None => None,
         };
-        step.ended("rank");
+        context.predicted(step.ended("rank"));
         let degraded = scores.is_none().then(|| RETRIEVAL.to_owned());
         let unscored = || Scores { scores: vec![None; candidates.neighbours.len()], version: None };
         let scores = scores.unwrap_or_else(unscored);
@@ -171,17 +174,20 @@ impl Model for Recommender {
 
 /// Times the steps of one answer.
 struct Step<'a> {
-    metrics: &'a Metrics,
+    context: &'a Context,
     begun: Instant,
 }
 
 impl<'a> Step<'a> {
-    fn begin(metrics: &'a Metrics) -> Self {
-        Self { metrics, begun: Instant::now() }
+    fn begin(context: &'a Context) -> Self {
+        Self { context, begun: Instant::now() }
     }
 
-    fn ended(&mut self, name: &str) {
-        self.metrics.step(name, self.begun.elapsed());
-        self.begun = Instant::now();
+    /// What it took.
+    fn ended(&mut self, name: &'static str) -> Duration {
+        let begun = mem::replace(&mut self.begun, Instant::now());
+        let took = self.begun - begun;
+        self.context.step(name, took);
+        took
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output 
     let model = bundles.model()?;
     let repository = Repository::default().with(model).with_loader(&args.server.model_name, Arc::new(bundles));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
-    let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server) };
+    let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
     let background = async move {
         begin.send_replace(true);
     };
@@ -105,7 +105,6 @@ impl Bundles {
             towers,
             ranker,
             degrade: args.degrades(),
-            metrics: self.metrics.clone(),
         }))
     }
 

@@ -55,6 +55,17 @@ pub enum Protocol {
     GrpcV2,
 }
 
+impl Protocol {
+    /// What a trace shows of a call.
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::V1 => "predict",
+            Self::V2 => "infer",
+            Self::GrpcV2 => "inference.GRPCInferenceService/ModelInfer",
+        }
+    }
+}
+
 /// What a V1 predictor's instances are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum V1Form {
@@ -219,7 +230,9 @@ impl Predictor {
             outcome.code = "circuit_open";
             self.left_alone(wait)
         })?;
-        let answer = inner.call(request, context).await;
+        let call = context.call(self.protocol().operation(), self.name());
+        let answer = inner.call(request, call.context()).await;
+        call.ended(answer.as_ref().map(drop).map_err(|failure| failure.kind().row().code));
         match &answer {
             Err(failure) if failure.is_fault() => permit.failed(failure.kind()),
             _ => permit.succeeded(),

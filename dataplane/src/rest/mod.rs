@@ -5,6 +5,7 @@
 //! | `GET /`, `/metrics`, `/openapi.json` | alive; Prometheus text; what is served here, as OpenAPI |
 //! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict`, `…:explain` | [`v1`] |
 //! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | [`health`], [`v2`] |
+//! | `GET`, `POST /v2/logging` | [`logging`] |
 //! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | [`v2`] |
 //! | `POST /v2/repository/index`, `/v2/repository/models/{m}/{load,unload}` | [`repository`] |
 //!
@@ -34,13 +35,14 @@ mod body;
 mod cloudevents;
 mod coding;
 mod health;
+mod logging;
 mod openapi;
 mod repository;
 mod v1;
 mod v2;
 
 /// Every path, and what it answers to.
-fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 18] {
+fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 19] {
     [
         ("/", get(health::alive)),
         ("/metrics", get(health::metrics)),
@@ -50,6 +52,7 @@ fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 18
         ("/v2", get(v2::server)),
         ("/v2/health/live", get(health::live)),
         ("/v2/health/ready", get(health::ready)),
+        ("/v2/logging", get(logging::shown).post(logging::change)),
         ("/v2/models", get(v2::list)),
         ("/v2/models/{model}", get(v2::metadata)),
         ("/v2/models/{model}/ready", get(v2::ready)),

@@ -1,12 +1,12 @@
 //! A log line: one flat JSON object with the fields of the event and of every span that it happened in.
 
 use std::{
+    cell::RefCell,
     fmt::{self, Write as _},
     io::Write as _,
 };
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::Value;
+use serde::Serialize;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -35,17 +35,43 @@ impl<W> JsonLines<W> {
     }
 }
 
-/// Fields in the order they came; one that comes again replaces the first.
+/// Fields in the order they came, as JSON values one after another in one text: a request's span costs two allocations, and a line
+/// copies what is written already. One that comes again stands for the one before.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
+struct Fields {
+    text: Vec<u8>,
+    /// Each name, and where its value ends. A name that came again is empty where it stood before.
+    ends: Vec<(&'static str, usize)>,
+}
 
 impl Fields {
-    fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        let value = value.into();
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+    /// Room for a request's ids, method and path.
+    fn of_span() -> Self {
+        Self { text: Vec::with_capacity(192), ends: Vec::with_capacity(6) }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn set(&mut self, name: &'static str, value: impl Serialize) {
+        if let Some((old, _)) = self.ends.iter_mut().find(|(known, _)| *known == name) {
+            *old = "";
         }
+        // Texts and numbers always have a form in JSON; NaN is null.
+        let _ = serde_json::to_writer(&mut self.text, &value);
+        self.ends.push((name, self.text.len()));
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.ends.iter().any(|(known, _)| *known == name)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|&(_, end)| end));
+        let all = self.ends.iter().zip(starts).map(|(&(name, end), start)| (name, &self.text[start..end]));
+        all.filter(|(name, _)| !name.is_empty())
     }
 }
 
@@ -77,13 +103,72 @@ impl Visit for Fields {
     }
 }
 
-impl Serialize for Fields {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
+/// What the line says itself, whatever a field of that name would say.
+const OWN: [&str; 5] = ["timestamp", "level", "target", "message", "inference_service"];
+
+/// The line in the making; every thread has one, and keeps its memory from line to line.
+#[derive(Default)]
+struct Line {
+    event: Fields,
+    text: Vec<u8>,
+}
+
+thread_local! {
+    static LINE: RefCell<Line> = RefCell::default();
+}
+
+impl Line {
+    fn member(&mut self, name: &str, json: &[u8]) {
+        self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+        // Names of fields are Rust's or those of `tracing`: nothing in them needs an escape but what Rust can't write either.
+        let _ = serde_json::to_writer(&mut self.text, name);
+        self.text.push(b':');
+        self.text.extend_from_slice(json);
+    }
+
+    fn string(&mut self, name: &str, value: &str) {
+        self.member(name, b"");
+        let _ = serde_json::to_writer(&mut self.text, value);
+    }
+}
+
+impl<W> JsonLines<W> {
+    fn write<S>(&self, line: &mut Line, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        line.text.clear();
+        line.event.clear();
+        let mut fields = std::mem::take(&mut line.event);
+        event.record(&mut fields);
+        let mut time = String::with_capacity(32);
+        // A clock that can't be written leaves the time empty.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+        line.string("timestamp", &time);
+        line.string("level", event.metadata().level().as_str());
+        line.string("target", event.metadata().target());
+        let message = fields.iter().find(|(name, _)| *name == "message").map(|(_, value)| value);
+        line.member("message", message.unwrap_or(b"\"\""));
+        if let Some(service) = &self.service {
+            line.string("inference_service", service);
         }
-        map.end()
+        // From the innermost: what it says stands for what those around it say.
+        let spans: Vec<_> = context.event_scope(event).into_iter().flatten().collect();
+        for (place, span) in spans.iter().enumerate().rev() {
+            let hidden = |name| {
+                OWN.contains(&name)
+                    || fields.has(name)
+                    || spans[..place]
+                        .iter()
+                        .any(|inner| inner.extensions().get::<Fields>().is_some_and(|inner| inner.has(name)))
+            };
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                outer.iter().filter(|(name, _)| !hidden(name)).for_each(|(name, value)| line.member(name, value));
+            }
+        }
+        fields.iter().filter(|(name, _)| !OWN.contains(name)).for_each(|(name, value)| line.member(name, value));
+        line.text.extend_from_slice(b"}\n");
+        line.event = fields;
     }
 }
 
@@ -93,7 +178,7 @@ where
     W: for<'w> MakeWriter<'w> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = Fields::of_span();
         attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(fields);
@@ -109,26 +194,15 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut line = Fields::default();
-        let mut time = String::new();
-        // A clock that can't be written leaves the time empty.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        line.set("timestamp", time);
-        line.set("level", event.metadata().level().as_str());
-        line.set("target", event.metadata().target());
-        line.set("message", "");
-        if let Some(service) = &self.service {
-            line.set("inference_service", service.as_str());
-        }
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(fields) = span.extensions().get::<Fields>() {
-                fields.0.iter().for_each(|(name, value)| line.set(name, value.clone()));
-            }
-        }
-        event.record(&mut line);
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        // Where logs can't be written, there is nowhere to say so.
-        let _ = self.writer.make_writer_for(event.metadata()).write_all(&text);
+        let write = |line: &mut Line| {
+            self.write(line, event, &context);
+            // Where logs can't be written, there is nowhere to say so.
+            let _ = self.writer.make_writer_for(event.metadata()).write_all(&line.text);
+        };
+        // An event within an event (a Debug impl that logs) gets a line of its own.
+        LINE.with(|line| match line.try_borrow_mut() {
+            Ok(mut line) => write(&mut line),
+            Err(_) => write(&mut Line::default()),
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! Request ids.
+//! Request ids, and what the steps of an answer took.
 
 use axum::{body::Body, http::Request};
 
@@ -23,4 +23,33 @@ async fn a_request_without_a_usable_id_gets_one_of_its_own() {
         let answer = asked_with(id).await;
         assert_eq!(answer.header("x-request-id").unwrap().len(), 36);
     }
+}
+
+const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
+
+/// The steps' names; each has milliseconds with three digits after the point.
+fn steps(answer: &Answer) -> Option<Vec<String>> {
+    let name = |step: &str| {
+        let (name, took) = step.split_once(";dur=").unwrap();
+        let (whole, part) = took.split_once('.').unwrap();
+        assert!(whole.parse::<u64>().is_ok() && part.len() == 3 && part.parse::<u64>().is_ok(), "{took}");
+        name.to_owned()
+    };
+    answer.header("server-timing").map(|header| header.split(", ").map(name).collect())
+}
+
+#[tokio::test]
+async fn an_inference_says_what_its_steps_took() {
+    let server = server();
+    let answered = server.post("/v1/models/sum:predict", GOOD).await;
+    assert_eq!(steps(&answered).unwrap(), ["decode", "infer", "encode", "total"]);
+    assert_eq!(steps(&server.post("/v1/models/sum:predict", "{").await).unwrap(), ["total"]);
+    assert_eq!(steps(&server.get("/v2/health/live").await), None);
+}
+
+#[tokio::test]
+async fn timing_can_be_kept_from_callers() {
+    let mut server = server();
+    server.handler.telemetry.server_timing = false;
+    assert_eq!(steps(&server.again().post("/v1/models/sum:predict", GOOD).await), None);
 }

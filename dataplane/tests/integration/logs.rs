@@ -68,3 +68,44 @@ async fn a_filter_that_shows_a_line_does_not_hide_whose_it_is() {
     let lines = logged(&["--log-level", "warn,dataplane::serve=info"], &[("/v2/models/toy/infer", "{}")]).await;
     of_request(&lines, "refused");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_access_log_only_refusals_and_failures_are_lines() {
+    let good = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
+    let requests = [("/v1/models/toy:predict", good), ("/v2/models/toy/infer", "{}")];
+    let lines = logged(&["--access-log", "false"], &requests).await;
+    assert!(lines.iter().all(|line| line["message"] != "answered"), "{lines:?}");
+    of_request(&lines, "refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filter_can_be_read_and_changed_where_control_calls_are_on() {
+    let toy = Process::start(&["--enable-control"]);
+    let url = format!("{}/v2/logging", toy.url);
+    let level = || async { Client::new().get(&url).send().await.unwrap().text().await.unwrap() };
+    let change = async |body: &'static str| Client::new().post(&url).body(body).send().await.unwrap();
+    assert_eq!(level().await, r#"{"level":"info"}"#);
+    for wrong in [r#"{"level": "nonsense=nonsense"}"#, r#"{"level": ""}"#, "{}", "[", r#"{"level": "info", "x": 1}"#] {
+        assert_eq!(change(wrong).await.status(), 400, "{wrong}");
+    }
+    assert_eq!(change(r#"{"level": "warn,dataplane::observe=debug"}"#).await.status(), 200);
+    assert_eq!(level().await, r#"{"level":"dataplane::observe=debug,warn"}"#);
+    toy.signal("INT");
+    let (_, lines) = toy.end();
+    let change = lines.iter().position(|line| line["message"] == "the log's filter was changed").unwrap();
+    let now_shown =
+        |line: &Value| line["level"] == "DEBUG" && line["message"] == "answered" && line["path"] == "/v2/logging";
+    assert!(lines[change..].iter().any(now_shown), "{lines:?}");
+    assert!(!lines[..change].iter().any(now_shown), "{lines:?}");
+    assert!(lines.iter().all(|line| line["message"] != "stopped"), "a level that is hidden: {lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filter_is_nobodys_where_control_calls_are_off() {
+    let toy = Process::start(&[]);
+    let url = format!("{}/v2/logging", toy.url);
+    assert_eq!(Client::new().get(&url).send().await.unwrap().status(), 403);
+    assert_eq!(Client::new().post(&url).body(r#"{"level": "trace"}"#).send().await.unwrap().status(), 403);
+    toy.signal("INT");
+    toy.end();
+}

@@ -39,6 +39,8 @@ mod repository;
 mod serving;
 mod tls;
 mod toy;
+#[cfg(feature = "otlp")]
+mod traces;
 mod v1;
 mod v2;
 mod wire;

@@ -107,3 +107,41 @@ async fn the_text_is_what_kserves_aggregator_reads() {
         assert!(typed.contains(&family) || typed.contains(&name), "{line}");
     }
 }
+
+/// The values of all samples of this name, summed up.
+async fn sum(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics").await.text();
+    let samples = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    samples.map(|sample| sample.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn kserves_histograms_count_the_parts_that_a_request_went_through() {
+    let server = server();
+    for (model, body) in [("sum", GOOD), ("sum", GOOD), ("sum", "{"), ("failing", GOOD)] {
+        server.post(&format!("/v1/models/{model}:predict"), body).await;
+    }
+    // One body could not be read, one model failed after it was asked.
+    for (name, count) in [("preprocess", 3.0), ("predict", 3.0), ("postprocess", 2.0), ("explain", 0.0)] {
+        assert_eq!(sum(&server, &format!("request_{name}_seconds_count")).await, count, "{name}");
+    }
+    assert_eq!(server.metric("request_predict_seconds_count{model_name=\"sum\"}").await, Some(2.0));
+    assert_eq!(sum(&server, "inference_requests_total").await, 4.0);
+    assert_eq!(sum(&server, "inference_request_duration_seconds_count").await, 4.0);
+}
+
+#[tokio::test]
+async fn what_is_loaded_and_where_it_runs_is_told() {
+    let server = server();
+    let loaded = "model_info{digest=\"\",model=\"sum\",version=\"3\"}";
+    assert_eq!(server.metric(loaded).await, Some(1.0));
+    server.handler.repository.unload("sum").await.unwrap();
+    assert_eq!(server.metric(loaded).await, None);
+    assert_eq!(server.metric("server_info{name=\"toys\",version=\"1\"}").await, Some(1.0));
+    assert!(server.metric("process_resident_memory_bytes").await.unwrap() > 100_000.0);
+    assert!(server.metric("process_open_fds").await.unwrap() > 2.0);
+    assert!(server.metric("process_cpu_seconds_total").await.is_some());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - server.metric("process_start_time_seconds").await.unwrap();
+    assert!((-10.0..86_400.0).contains(&age), "{age}");
+}

@@ -94,7 +94,7 @@ impl Mock {
         self.connections.load(Ordering::SeqCst)
     }
 
-    fn only(&self) -> Got {
+    pub(crate) fn only(&self) -> Got {
         let got = self.got.lock().unwrap();
         assert_eq!(got.len(), 1);
         got[0].clone()

@@ -21,6 +21,7 @@ use dataplane::{
     metrics::Metrics,
     readiness::Readiness,
     repository::Repository,
+    telemetry::Telemetry,
     v1::{RowsCodec, V1Codec},
     worker::Permits,
 };
@@ -152,10 +153,12 @@ pub(crate) fn serving(repository: Repository, limits: Limits) -> Server {
         permits: Permits::new(64),
         control: true,
         events: CloudEvents::default(),
+        telemetry: Telemetry::default(),
     })
 }
 
 pub(crate) fn serving_handler(handler: Handler) -> Server {
+    handler.metrics.describe(handler.server, &handler.repository).unwrap();
     Server::over(handler)
 }
 
@@ -181,6 +184,11 @@ impl Server {
         let address = listener.local_addr().unwrap();
         tokio::spawn(axum::serve(listener, self.router.clone()).into_future());
         address
+    }
+
+    /// The same, after its handler was changed.
+    pub(crate) fn again(self) -> Self {
+        Self::over(self.handler)
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,0 +1,189 @@
+//! The time line of one answer: when its steps began and ended.
+
+use std::{
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use axum::http::HeaderValue;
+
+/// More steps than this are not kept; no answer here has half as many.
+const MOST: usize = 12;
+
+/// From the first time that something began to the last time that it ended: rows of one request go through a step side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
+}
+
+impl Stretch {
+    fn join(&mut self, other: Self) {
+        self.begun = self.begun.min(other.begun);
+        self.ended = self.ended.max(other.ended);
+    }
+
+    fn joined(known: &mut Option<Self>, other: Self) {
+        known.get_or_insert(other).join(other);
+    }
+
+    fn seconds(self) -> f64 {
+        self.ended.saturating_duration_since(self.begun).as_secs_f64()
+    }
+}
+
+/// What clones of a context share. A lock that is held for nanoseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Steps(Mutex<Known>);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    steps: [Option<(&'static str, Stretch)>; MOST],
+    model: Option<Stretch>,
+    explained: bool,
+    predictor: Option<Stretch>,
+}
+
+/// The parts of an answer that KServe times, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Phases {
+    pub(crate) preprocess: f64,
+    pub(crate) predict: f64,
+    /// Nothing where the answer was a failure.
+    pub(crate) postprocess: Option<f64>,
+    /// The middle part was an explanation.
+    pub(crate) explained: bool,
+}
+
+impl Steps {
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn step(&self, name: &'static str, stretch: Stretch) {
+        self.change(|known| {
+            let place = known.steps.iter_mut().find(|step| step.is_none_or(|(known, _)| known == name));
+            if let Some(step) = place {
+                step.get_or_insert((name, stretch)).1.join(stretch);
+            }
+        });
+    }
+
+    pub(super) fn model(&self, stretch: Stretch, explained: bool) {
+        self.change(|known| {
+            Stretch::joined(&mut known.model, stretch);
+            known.explained = explained;
+        });
+    }
+
+    pub(super) fn predictor(&self, stretch: Stretch) {
+        self.change(|known| Stretch::joined(&mut known.predictor, stretch));
+    }
+
+    /// What is known by now, of a request that came at `begun` and ends now.
+    pub(crate) fn timeline(&self, begun: Instant) -> Timeline {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Timeline { known, whole: Stretch { begun, ended: Instant::now() } }
+    }
+}
+
+/// A request's time line when it ends.
+pub(crate) struct Timeline {
+    known: Known,
+    whole: Stretch,
+}
+
+impl Timeline {
+    /// Nothing where the model was not asked.
+    pub(crate) fn phases(&self, answered: bool) -> Option<Phases> {
+        let predict = self.known.predictor.or(self.known.model)?;
+        let postprocess = Stretch { begun: predict.ended, ended: self.whole.ended };
+        Some(Phases {
+            preprocess: Stretch { begun: self.whole.begun, ended: predict.begun }.seconds(),
+            predict: predict.seconds(),
+            postprocess: answered.then(|| postprocess.seconds()),
+            explained: self.known.explained,
+        })
+    }
+
+    /// The `server-timing` header: decode, infer and the steps in it, encode, total; in ms.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let mut text = String::with_capacity(160);
+        let mut write = |name: &str, Stretch { begun, ended }: Stretch| {
+            let micros = ended.saturating_duration_since(begun).as_micros();
+            // Writing to a string can't fail.
+            let _ = write!(text, "{name};dur={}.{:03}, ", micros / 1000, micros % 1000);
+        };
+        if let Some(model) = self.known.model {
+            write("decode", Stretch { begun: self.whole.begun, ended: model.begun });
+            write("infer", model);
+        }
+        self.known.steps.iter().flatten().for_each(|&(name, step)| write(name, step));
+        if let Some(model) = self.known.model {
+            write("encode", Stretch { begun: model.ended, ended: self.whole.ended });
+        }
+        write("total", self.whole);
+        HeaderValue::from_str(text.trim_end_matches(", ")).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Known, MOST, Phases, Steps, Stretch, Timeline};
+
+    /// Milliseconds from a beginning.
+    fn stretch(zero: Instant, begun: u64, ended: u64) -> Stretch {
+        let at = |ms| zero + Duration::from_millis(ms);
+        Stretch { begun: at(begun), ended: at(ended) }
+    }
+
+    fn ended(steps: &Steps, whole: Stretch) -> Timeline {
+        let known: Known = *steps.0.lock().unwrap();
+        Timeline { known, whole }
+    }
+
+    #[test]
+    fn rows_that_go_side_by_side_are_one_step() {
+        let (steps, zero) = (Steps::default(), Instant::now());
+        steps.step("rank", stretch(zero, 3, 7));
+        steps.step("retrieve", stretch(zero, 2, 3));
+        steps.step("rank", stretch(zero, 4, 9));
+        steps.model(stretch(zero, 2, 10), false);
+        let header = ended(&steps, stretch(zero, 0, 12)).header().unwrap();
+        let expected =
+            "decode;dur=2.000, infer;dur=8.000, rank;dur=6.000, retrieve;dur=1.000, encode;dur=2.000, total;dur=12.000";
+        assert_eq!(header, expected);
+    }
+
+    #[test]
+    fn a_request_that_never_reached_the_model_has_a_total_and_no_phases() {
+        let (steps, zero) = (Steps::default(), Instant::now());
+        let timeline = ended(&steps, stretch(zero, 0, 1));
+        assert_eq!(timeline.header().unwrap(), "total;dur=1.000");
+        assert_eq!(timeline.phases(false), None);
+    }
+
+    #[test]
+    fn predict_is_the_model_or_the_call_that_it_says_is_the_predictors() {
+        let (steps, zero) = (Steps::default(), Instant::now());
+        steps.model(stretch(zero, 1000, 4000), false);
+        let phases = |answered| ended(&steps, stretch(zero, 0, 8000)).phases(answered).unwrap();
+        let alone = Phases { preprocess: 1.0, predict: 3.0, postprocess: Some(4.0), explained: false };
+        assert_eq!(phases(true), alone);
+        assert_eq!(phases(false), Phases { postprocess: None, ..alone });
+        steps.predictor(stretch(zero, 2000, 3000));
+        assert_eq!(phases(true), Phases { preprocess: 2.0, predict: 1.0, postprocess: Some(5.0), explained: false });
+    }
+
+    #[test]
+    fn more_steps_than_there_is_room_for_are_left_out() {
+        let (steps, zero) = (Steps::default(), Instant::now());
+        let names: Vec<&'static str> = (0..2 * MOST).map(|number| &*format!("s{number}").leak()).collect();
+        names.iter().for_each(|name| steps.step(name, stretch(zero, 0, 1)));
+        let header = ended(&steps, stretch(zero, 0, 1)).header().unwrap();
+        assert_eq!(header.to_str().unwrap().split(", ").count(), MOST + 1);
+    }
+}

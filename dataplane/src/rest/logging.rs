@@ -1,0 +1,44 @@
+//! `GET` and `POST /v2/logging`: what is logged, and from now on. The body of both is `{"level": "info"}`, as `--log-level` takes it.
+
+use std::sync::Arc;
+
+use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{body, json};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    handler::Handler,
+    json::unreadable,
+    telemetry,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Logging {
+    level: String,
+}
+
+pub(super) async fn shown(State(handler): State<Arc<Handler>>) -> Result<Response> {
+    handler.check_control()?;
+    Ok(json(&json!({"level": telemetry::filter()?})))
+}
+
+pub(super) async fn change(
+    State(handler): State<Arc<Handler>>,
+    Extension(context): Extension<Context>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    handler.check_control()?;
+    let body = body::read(&handler, &headers, body, &context).await?;
+    let Logging { level } =
+        serde_json::from_slice(&body).map_err(|error| unreadable(&error, "an object with a `level`"))?;
+    if level.trim().is_empty() {
+        return Err(Error::invalid("field `level`: expected a level"));
+    }
+    telemetry::set_filter(&level)?;
+    Ok(json(&json!({"level": telemetry::filter()?})))
+}
