@@ -6,18 +6,19 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::{handler::ServerInfo, repository::Repository, telemetry::Outcomes};
 
 mod handles;
 mod info;
+mod registered;
 
 pub(crate) use handles::{ANSWERED, InferenceMetrics, StepTimes};
 
 use handles::Known;
+use registered::Registered;
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
 const LATENCY_BUCKETS: [f64; 18] = [
@@ -69,81 +70,65 @@ impl Metrics {
     /// # Errors
     /// Never with the names below; they differ and are well formed.
     pub fn new() -> prometheus::Result<Self> {
-        let latency = |name, help| HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
         let registry = Registry::new();
-        let metrics = Self {
-            families: Families::new(&registry)?,
+        let new = Registered(&registry);
+        registry.register(Box::new(info::Process::new(&PROCESS)?))?;
+        Ok(Self {
+            families: Families::new(&new)?,
             known: Known::default(),
-            in_flight: IntGauge::new("inference_requests_in_flight", "Inferences begun and not yet answered.")?,
-            steps: Arc::new(StepTimes::new(HistogramVec::new(
-                latency("inference_step_duration_seconds", "One step of an answer."),
+            in_flight: new.gauge("inference_requests_in_flight", "Inferences begun and not yet answered.")?,
+            steps: Arc::new(StepTimes::new(new.histograms(
+                ("inference_step_duration_seconds", "One step of an answer."),
+                &LATENCY_BUCKETS,
                 &["step"],
             )?)),
-            upstream: IntCounterVec::new(
-                Opts::new("upstream_requests_total", "Calls to services behind this one, by outcome."),
-                &["upstream", "outcome"],
-            )?,
-            queued: IntGaugeVec::new(
-                Opts::new("inference_queue_length", "Requests that wait for a thread of the model."),
+            queued: new
+                .gauges(("inference_queue_length", "Requests that wait for a thread of the model."), &["model"])?,
+            waited: new.histograms(
+                ("inference_queue_seconds", "How long a request waited until a thread took it."),
+                &LATENCY_BUCKETS,
                 &["model"],
             )?,
-            waited: HistogramVec::new(
-                latency("inference_queue_seconds", "How long a request waited until a thread took it."),
+            batches: new.histograms(
+                ("inference_batch_rows", "Rows that the model computed at once."),
+                &BATCH_BUCKETS,
                 &["model"],
             )?,
-            batches: HistogramVec::new(
-                HistogramOpts::new("inference_batch_rows", "Rows that the model computed at once.")
-                    .buckets(BATCH_BUCKETS.to_vec()),
-                &["model"],
-            )?,
-            connections: IntGaugeVec::new(
-                Opts::new("server_connections", "Connections that are open, by listener: rest, grpc, uds, admin."),
+            connections: new.gauges(
+                ("server_connections", "Connections that are open, by listener: rest, grpc, uds, admin."),
                 &["listener"],
             )?,
-            cut: IntCounter::new(
-                "server_requests_cut_total",
-                "Inferences that the end of a drain left without an answer.",
-            )?,
-            handshakes: IntCounter::new(
+            cut: new
+                .counter("server_requests_cut_total", "Inferences that the end of a drain left without an answer.")?,
+            handshakes: new.counter(
                 "server_tls_handshake_failures_total",
                 "Connections that never came to speak TLS: refused, broken off, or too slow.",
             )?,
-            retries: IntCounterVec::new(
-                Opts::new("upstream_retries_total", "Calls that were tried again, by why."),
+            upstream: new.counters(
+                ("upstream_requests_total", "Calls to services behind this one, by outcome."),
+                &["upstream", "outcome"],
+            )?,
+            retries: new.counters(
+                ("upstream_retries_total", "Calls that were tried again, by why."),
                 &["upstream", "reason"],
             )?,
-            circuits: IntGaugeVec::new(
-                Opts::new("upstream_circuit_open", "1 while calls fail at once because those before them failed."),
+            circuits: new.gauges(
+                ("upstream_circuit_open", "1 while calls fail at once because those before them failed."),
                 &["upstream"],
             )?,
-            dependencies: IntGaugeVec::new(
-                Opts::new("dependency_up", "1 while a service that this one needs answers its probes."),
+            dependencies: new.gauges(
+                ("dependency_up", "1 while a service that this one needs answers its probes."),
                 &["dependency"],
             )?,
-            spans: IntCounterVec::new(
-                Opts::new(
+            spans: new.counters(
+                (
                     "otlp_spans_total",
                     "Spans recorded, by outcome: exported, failed, or dropped where the queue was full.",
                 ),
                 &["outcome"],
             )?,
-            registry,
-        };
-        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
-        metrics.registry.register(Box::new(metrics.steps.family()))?;
-        metrics.registry.register(Box::new(metrics.upstream.clone()))?;
-        metrics.registry.register(Box::new(metrics.queued.clone()))?;
-        metrics.registry.register(Box::new(metrics.waited.clone()))?;
-        metrics.registry.register(Box::new(metrics.batches.clone()))?;
-        metrics.registry.register(Box::new(metrics.connections.clone()))?;
-        metrics.registry.register(Box::new(metrics.cut.clone()))?;
-        metrics.registry.register(Box::new(metrics.handshakes.clone()))?;
-        metrics.registry.register(Box::new(metrics.retries.clone()))?;
-        metrics.registry.register(Box::new(metrics.circuits.clone()))?;
-        metrics.registry.register(Box::new(metrics.dependencies.clone()))?;
-        metrics.registry.register(Box::new(metrics.spans.clone()))?;
-        metrics.registry.register(Box::new(info::Process::new(&PROCESS)?))?;
-        Ok(metrics)
+            registry: registry.clone(),
+        })
     }
 
     /// Tells in `server_info` which server this is, and in `model_info` what `repository` has loaded whenever it is asked.
@@ -256,22 +241,19 @@ impl Metrics {
 }
 
 impl Families {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let kserve = |name: &str, help: &str| {
-            let options = HistogramOpts::new(name, help).buckets(KSERVE_BUCKETS.to_vec());
-            HistogramVec::new(options, &["model_name"])
-        };
-        let families = Self {
-            requests: IntCounterVec::new(
-                Opts::new(
+    fn new(new: &Registered<'_>) -> prometheus::Result<Self> {
+        let kserve = |name, help| new.histograms((name, help), &KSERVE_BUCKETS, &["model_name"]);
+        Ok(Self {
+            requests: new.counters(
+                (
                     "inference_requests_total",
                     "Inferences, by outcome: ok, an error's code, or abandoned where the caller left before the answer.",
                 ),
                 &["protocol", "model", "code"],
             )?,
-            durations: HistogramVec::new(
-                HistogramOpts::new("inference_request_duration_seconds", "From the request's head to its answer.")
-                    .buckets(LATENCY_BUCKETS.to_vec()),
+            durations: new.histograms(
+                ("inference_request_duration_seconds", "From the request's head to its answer."),
+                &LATENCY_BUCKETS,
                 &["protocol", "model"],
             )?,
             preprocess: kserve(
@@ -281,13 +263,7 @@ impl Families {
             predict: kserve("request_predict_seconds", "What the predictor took.")?,
             postprocess: kserve("request_postprocess_seconds", "From the predictor's answer to the answer.")?,
             explain: kserve("request_explain_seconds", "What an explanation took.")?,
-        };
-        registry.register(Box::new(families.requests.clone()))?;
-        registry.register(Box::new(families.durations.clone()))?;
-        for family in [&families.preprocess, &families.predict, &families.postprocess, &families.explain] {
-            registry.register(Box::new(family.clone()))?;
-        }
-        Ok(families)
+        })
     }
 }
 

@@ -113,10 +113,6 @@ impl StepTimes {
         Self { family, known: ArcSwap::default() }
     }
 
-    pub(super) fn family(&self) -> HistogramVec {
-        self.family.clone()
-    }
-
     pub(crate) fn observe(&self, step: &'static str, took: Duration) {
         if let Some((_, histogram)) = self.known.load().iter().find(|(name, _)| *name == step) {
             return histogram.observe(took.as_secs_f64());
