@@ -10,11 +10,14 @@ use axum::{
 };
 use dataplane::{
     Context, Datatype, Handler, InferRequest, InferResponse, Model, ModelMetadata, Result, TensorMetadata,
+    config::CloudEvents,
     handler::ServerInfo,
     limits::Limits,
     metrics::Metrics,
     readiness::Readiness,
     repository::Repository,
+    telemetry::Telemetry,
+    worker::Permits,
 };
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
@@ -57,7 +60,10 @@ fn router() -> Router {
         readiness: Readiness::default(),
         metrics: Metrics::new().expect("names differ"),
         limits: Limits { body: 1 << 20, ..Limits::default() },
+        telemetry: Telemetry::default(),
+        permits: Permits::new(1),
         control: false,
+        events: CloudEvents::default(),
     }))
 }
 
