@@ -6,6 +6,7 @@
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admission;
 mod batching;
 mod binary;
 mod cloudevents;
