@@ -28,6 +28,7 @@ mod numbers;
 mod onnx;
 mod openapi;
 mod owned;
+mod parity;
 mod predictor;
 mod predictor_binary;
 mod predictor_connections;
