@@ -21,6 +21,7 @@ mod golden;
 mod grpc;
 mod ids;
 mod instances;
+mod load;
 mod logs;
 mod metrics;
 mod numbers;
