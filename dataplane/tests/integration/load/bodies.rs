@@ -7,10 +7,11 @@ use std::sync::{
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{V2, head, resident};
+use super::{INFER, V2, channel, head, message, resident};
 use crate::{
+    grpc::{self, wire},
     toy::Process,
-    wire::{Reply, pause, reply, soon},
+    wire::{Reply, connect, metric, pause, reply, soon},
 };
 
 const BODY: usize = 1024 * 1024;
@@ -80,4 +81,23 @@ async fn of_many_large_bodies_only_those_that_were_let_in_are_read() {
     }
     assert_eq!(answered, LET_IN);
     assert!(grown < GROWTH_KIB, "{grown} KiB");
+}
+
+#[tokio::test]
+async fn who_is_refused_while_still_sending_reads_the_refusal() {
+    let toy = Process::start(&["--max-in-flight", "1"]);
+    // One whose body does not come holds the only place.
+    let mut holder = connect(&toy, "rest").await;
+    holder.write_all(&head(BODY)).await.unwrap();
+    while soon(metric(&toy, "rest", "inference_requests_in_flight ")).await != Some(1.0) {
+        pause().await;
+    }
+    let channel = channel(toy.address("grpc").unwrap());
+    for _ in 0..8 {
+        let answer = reqwest::Client::new().post(format!("{}{INFER}", toy.url)).body(vec![b' '; 4 * BODY]).send();
+        assert_eq!(soon(answer).await.unwrap().status(), 429);
+        let message = wire::InferRequest { id: "x".repeat(4 * BODY), ..message() };
+        let status = soon(grpc::infer(&channel, message)).await.unwrap_err();
+        assert_eq!(status.metadata().get("x-error-code").unwrap(), "overloaded", "{status:?}");
+    }
 }
