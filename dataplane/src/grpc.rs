@@ -124,15 +124,7 @@ async fn complete(State(handler): State<Arc<Handler>>, mut request: Request, nex
     let uri = request.uri().clone();
     let inference = request.extensions().get::<Inference>().cloned().unwrap_or_default();
     let infers = uri.path() == MODEL_INFER;
-    let deadline = request.extensions().get::<Context>().map(Context::deadline).filter(|_| infers);
-    let mut response = match deadline {
-        // The core holds inferences to their deadline; this holds callers to it who don't get their message sent.
-        Some(deadline) => match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => refusal(deadline_exceeded()),
-        },
-        None => next.run(request).await,
-    };
+    let mut response = if infers { infer(&handler, request, next).await } else { next.run(request).await };
     if !response.headers().contains_key(STATUS) {
         return response;
     }
@@ -152,6 +144,22 @@ async fn complete(State(handler): State<Arc<Handler>>, mut request: Request, nex
     }
     inference.failed(error);
     response
+}
+
+/// Lets an inference in before its message is read. The core holds it to its deadline; this holds callers to theirs who don't get their
+/// message sent.
+async fn infer(handler: &Handler, request: Request, next: Next) -> Response {
+    let _permit = match handler.admit() {
+        Ok(permit) => permit,
+        Err(error) => return refusal(error),
+    };
+    let Some(deadline) = request.extensions().get::<Context>().map(Context::deadline) else {
+        return next.run(request).await;
+    };
+    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refusal(deadline_exceeded()),
+    }
 }
 
 /// What the gRPC library refused before a method of ours was asked.

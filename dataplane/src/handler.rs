@@ -19,7 +19,7 @@ use crate::{
     readiness::Readiness,
     repository::Repository,
     telemetry::Telemetry,
-    worker::Permits,
+    worker::{Permit, Permits},
 };
 
 /// Everything that a transport needs to answer.
@@ -125,6 +125,18 @@ impl Handler {
         }
         let text = format!("Server is not ready: {}.", waiting_for.join(", "));
         Err(Error::new(Kind::NotReady, text).with_retry_after(Duration::from_secs(1)))
+    }
+
+    /// Lets an inference in, before its body is read: what waits in memory is bounded by how many are let in. Hold the permit until the
+    /// answer.
+    ///
+    /// # Errors
+    /// As many as may be are under way; nothing was done.
+    pub fn admit(&self) -> Result<Permit> {
+        self.permits.try_acquire().ok_or_else(|| {
+            let text = "as many requests as this server takes at once are under way";
+            Error::new(Kind::Overloaded, text).with_retry_after(Duration::from_secs(1))
+        })
     }
 
     /// Whether control calls are on.

@@ -23,6 +23,7 @@ mod activity;
 mod admin;
 mod connection;
 mod drain;
+mod linger;
 mod listener;
 mod patience;
 mod tls;

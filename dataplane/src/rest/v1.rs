@@ -80,6 +80,7 @@ pub(super) async fn act(
     match Verb::split(&target) {
         (name, Some(verb)) => {
             inference.begins("v1", &handler, name);
+            let _permit = handler.admit()?;
             answer(&handler, &context, (name, verb), &headers, body).await
         }
         (_, None) => match target.rsplit_once(':') {

@@ -52,6 +52,7 @@ pub(super) async fn infer(
 ) -> Result<Response> {
     let target = path(target)?;
     inference.begins("v2", &handler, &target.model);
+    let _permit = handler.admit()?;
     answer(&handler, &context, &target, &headers, body).await
 }
 

@@ -14,6 +14,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::linger::Linger;
+
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP2: u8 = 24;
@@ -30,6 +32,8 @@ pub(super) struct Activity {
     head: AtomicBool,
     /// How much of the preface was read, up to [`HTTP2`], or [`HTTP1`]: then it was none.
     opening: AtomicU8,
+    /// The last request was answered before its body was read.
+    unread: AtomicBool,
 }
 
 impl Activity {
@@ -58,8 +62,14 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>) -> Underway {
         self.requests.fetch_add(1, Relaxed);
         self.head.store(false, Relaxed);
+        self.unread.store(false, Relaxed);
         self.active.store(true, Relaxed);
         Underway(self.clone())
+    }
+
+    /// The request's body will not be read to its end.
+    pub(super) fn left_unread(&self) {
+        self.unread.store(true, Relaxed);
     }
 
     pub(super) fn received(&self, bytes: &[u8]) {
@@ -137,6 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Watched {
     pub(super) stream: Box<dyn Stream>,
     pub(super) activity: Arc<Activity>,
+    pub(super) linger: Linger,
 }
 
 impl AsyncRead for Watched {
@@ -177,8 +188,15 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, activity, linger } = self.get_mut();
+        if !linger.has_begun() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        if activity.unread.load(Relaxed) {
+            ready!(linger.poll(stream.as_mut(), context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

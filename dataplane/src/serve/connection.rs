@@ -29,6 +29,7 @@ use tower::Service;
 
 use super::{
     activity::{Activity, Answer, Stream, Watched},
+    linger::{Asked, Linger},
     patience::{FIRST_REQUEST, Limits, Next, Patience},
     tls,
 };
@@ -105,6 +106,8 @@ impl Endpoint {
             let (router, readiness, activity) = (self.router.clone(), self.readiness.clone(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
                 let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
+                let unread = (version < Version::HTTP_2).then(|| activity.clone());
+                let request = request.map(|body| Asked { body, activity: unread });
                 router.clone().call(request).map(move |answer| {
                     let Ok(mut answer) = answer;
                     if version < Version::HTTP_2 && readiness.is_draining() {
@@ -114,7 +117,7 @@ impl Endpoint {
                 })
             })
         };
-        let io = TokioIo::new(Watched { stream, activity: activity.clone() });
+        let io = TokioIo::new(Watched { stream, activity: activity.clone(), linger: Linger::default() });
         let mut connection = pin!(self.http.serve_connection(io, service));
         let mut patience = Patience::new(self.limits, Instant::now());
         let mut timer = pin!(sleep_until(Instant::now() + self.limits.idle));

@@ -32,7 +32,7 @@ mod errors;
 mod health;
 mod reflection;
 mod repository;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
@@ -111,14 +111,14 @@ async fn echoing(echo: Echo) -> (Handler, Channel) {
     (handler.clone(), listen(handler).await)
 }
 
-async fn listen(handler: Handler) -> Channel {
+pub(crate) async fn listen(handler: Handler) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, dataplane::router(Arc::new(handler))).into_future());
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-async fn infer(
+pub(crate) async fn infer(
     channel: &Channel,
     request: impl tonic::IntoRequest<wire::InferRequest>,
 ) -> Result<wire::InferResponse, Status> {

@@ -6,6 +6,7 @@
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admission;
 mod batching;
 mod binary;
 mod cloudevents;
@@ -20,6 +21,7 @@ mod golden;
 mod grpc;
 mod ids;
 mod instances;
+mod load;
 mod logs;
 mod metrics;
 mod numbers;
@@ -27,6 +29,7 @@ mod numbers;
 mod onnx;
 mod openapi;
 mod owned;
+mod parity;
 mod predictor;
 mod predictor_binary;
 mod predictor_connections;

@@ -6,89 +6,89 @@ use axum::body::Bytes;
 use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct InferRequest {
+pub(crate) struct InferRequest {
     #[prost(string, tag = "1")]
-    pub(super) model_name: String,
+    pub(crate) model_name: String,
     #[prost(string, tag = "2")]
-    pub(super) model_version: String,
+    pub(crate) model_version: String,
     #[prost(string, tag = "3")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[prost(btree_map = "string, message", tag = "4")]
-    pub(super) parameters: BTreeMap<String, Parameter>,
+    pub(crate) parameters: BTreeMap<String, Parameter>,
     #[prost(message, repeated, tag = "5")]
-    pub(super) inputs: Vec<Tensor>,
+    pub(crate) inputs: Vec<Tensor>,
     #[prost(message, repeated, tag = "6")]
-    pub(super) outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     #[prost(bytes = "bytes", repeated, tag = "7")]
-    pub(super) raw: Vec<Bytes>,
+    pub(crate) raw: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct InferResponse {
+pub(crate) struct InferResponse {
     #[prost(string, tag = "1")]
-    pub(super) model_name: String,
+    pub(crate) model_name: String,
     #[prost(string, tag = "2")]
-    pub(super) model_version: String,
+    pub(crate) model_version: String,
     #[prost(string, tag = "3")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[prost(btree_map = "string, message", tag = "4")]
-    pub(super) parameters: BTreeMap<String, Parameter>,
+    pub(crate) parameters: BTreeMap<String, Parameter>,
     #[prost(message, repeated, tag = "5")]
-    pub(super) outputs: Vec<Tensor>,
+    pub(crate) outputs: Vec<Tensor>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
-    pub(super) raw: Vec<Bytes>,
+    pub(crate) raw: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(string, tag = "2")]
-    pub(super) datatype: String,
+    pub(crate) datatype: String,
     #[prost(int64, repeated, tag = "3")]
-    pub(super) shape: Vec<i64>,
+    pub(crate) shape: Vec<i64>,
     #[prost(btree_map = "string, message", tag = "4")]
-    pub(super) parameters: BTreeMap<String, Parameter>,
+    pub(crate) parameters: BTreeMap<String, Parameter>,
     #[prost(message, optional, tag = "5")]
-    pub(super) contents: Option<Contents>,
+    pub(crate) contents: Option<Contents>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Output {
+pub(crate) struct Output {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(btree_map = "string, message", tag = "2")]
-    pub(super) parameters: BTreeMap<String, Parameter>,
+    pub(crate) parameters: BTreeMap<String, Parameter>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     #[prost(bool, repeated, tag = "1")]
-    pub(super) bools: Vec<bool>,
+    pub(crate) bools: Vec<bool>,
     #[prost(int32, repeated, tag = "2")]
-    pub(super) ints: Vec<i32>,
+    pub(crate) ints: Vec<i32>,
     #[prost(int64, repeated, tag = "3")]
-    pub(super) int64s: Vec<i64>,
+    pub(crate) int64s: Vec<i64>,
     #[prost(uint32, repeated, tag = "4")]
-    pub(super) uints: Vec<u32>,
+    pub(crate) uints: Vec<u32>,
     #[prost(uint64, repeated, tag = "5")]
-    pub(super) uint64s: Vec<u64>,
+    pub(crate) uint64s: Vec<u64>,
     #[prost(float, repeated, tag = "6")]
-    pub(super) floats: Vec<f32>,
+    pub(crate) floats: Vec<f32>,
     #[prost(double, repeated, tag = "7")]
-    pub(super) doubles: Vec<f64>,
+    pub(crate) doubles: Vec<f64>,
     #[prost(bytes = "bytes", repeated, tag = "8")]
-    pub(super) bytes: Vec<Bytes>,
+    pub(crate) bytes: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Parameter {
+pub(crate) struct Parameter {
     #[prost(oneof = "Choice", tags = "1, 2, 3, 4, 5")]
-    pub(super) choice: Option<Choice>,
+    pub(crate) choice: Option<Choice>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Choice {
+pub(crate) enum Choice {
     #[prost(bool, tag = "1")]
     Bool(bool),
     #[prost(int64, tag = "2")]
@@ -107,28 +107,28 @@ impl From<Choice> for Parameter {
     }
 }
 
-pub(super) fn tensor(name: &str, datatype: &str, shape: &[i64]) -> Tensor {
+pub(crate) fn tensor(name: &str, datatype: &str, shape: &[i64]) -> Tensor {
     Tensor { name: name.to_owned(), datatype: datatype.to_owned(), shape: shape.to_vec(), ..Tensor::default() }
 }
 
 /// A request to the echo with one parameter.
-pub(super) fn told(name: &str, choice: Choice) -> InferRequest {
+pub(crate) fn told(name: &str, choice: Choice) -> InferRequest {
     let parameters = [(name.to_owned(), choice.into())].into();
     InferRequest { parameters, ..typed(vec![floats(&[1.0])]) }
 }
 
 /// FP32 `x`.
-pub(super) fn floats(elements: &[f32]) -> Tensor {
+pub(crate) fn floats(elements: &[f32]) -> Tensor {
     let contents = Contents { floats: elements.to_vec(), ..Contents::default() };
     Tensor { contents: Some(contents), ..tensor("x", "FP32", &[i64::try_from(elements.len()).unwrap()]) }
 }
 
 /// A request to the echo.
-pub(super) fn typed(inputs: Vec<Tensor>) -> InferRequest {
+pub(crate) fn typed(inputs: Vec<Tensor>) -> InferRequest {
     InferRequest { model_name: "echo".to_owned(), inputs, ..InferRequest::default() }
 }
 
 /// A request to the echo, raw.
-pub(super) fn raw(inputs: Vec<Tensor>, raw: Vec<Vec<u8>>) -> InferRequest {
+pub(crate) fn raw(inputs: Vec<Tensor>, raw: Vec<Vec<u8>>) -> InferRequest {
     InferRequest { raw: raw.into_iter().map(Bytes::from).collect(), ..typed(inputs) }
 }
