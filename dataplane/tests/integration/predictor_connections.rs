@@ -120,10 +120,12 @@ async fn forgetful(answers: bool) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            if answers && read_one(&mut stream).await.is_some() {
-                answer_one(&mut stream).await;
-            }
-            read_one(&mut stream).await;
+            tokio::spawn(async move {
+                if answers && read_one(&mut stream).await.is_some() {
+                    answer_one(&mut stream).await;
+                }
+                read_one(&mut stream).await;
+            });
         }
     });
     address

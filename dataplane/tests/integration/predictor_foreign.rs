@@ -115,10 +115,10 @@ async fn the_binary_data_of_outputs_that_nobody_reads_are_passed_over() {
         let json = json!({"outputs": [
             {"name": "tiny", "shape": [3], "datatype": "FP8", "parameters": {"binary_data_size": size}},
             {"name": "sum", "shape": [1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}]});
-        let json = format!("{json:<200}").into_bytes();
+        let json = format!("{:<240}", json.to_string()).into_bytes();
         [json.as_slice(), b"abc", &0.5_f32.to_le_bytes()].concat()
     };
-    let header = [("inference-header-content-length", "200")];
+    let header = [("inference-header-content-length", "240")];
     assert_eq!(wanted(&header, answer(3)).await.unwrap().f32s("sum").unwrap(), [0.5]);
     for size in [2, 4, 8, usize::MAX] {
         assert_eq!(wanted(&header, answer(size)).await.unwrap_err().kind(), Kind::UpstreamInvalid, "{size}");
