@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What every HTTP/2 connection begins with.
@@ -30,6 +30,8 @@ pub(super) struct Activity {
     head: AtomicBool,
     /// How much of the preface was read, up to [`HTTP2`], or [`HTTP1`]: then it was none.
     opening: AtomicU8,
+    /// A request was answered before its body was read to its end.
+    unread: AtomicBool,
 }
 
 impl Activity {
@@ -42,6 +44,11 @@ impl Activity {
     pub(super) fn take_active(&self) -> bool {
         // Asked at every turn of every connection: a look is cheaper than an exchange.
         self.active.load(Relaxed) && self.active.swap(false, Relaxed)
+    }
+
+    /// Whether a body was left unread since this was asked last. On HTTP/1 that is the body of the request just answered.
+    pub(super) fn take_unread(&self) -> bool {
+        self.unread.load(Relaxed) && self.unread.swap(false, Relaxed)
     }
 
     /// Whether a part of a head was read, and the rest is waited for.
@@ -99,6 +106,50 @@ impl Drop for Underway {
     fn drop(&mut self) {
         self.0.active.store(true, Relaxed);
         self.0.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The body of a request, which tells where it is not read to its end.
+pub(super) struct Asked {
+    body: Incoming,
+    ended: bool,
+    activity: Arc<Activity>,
+}
+
+impl Asked {
+    /// A body that nothing has been read of.
+    pub(super) fn new(body: Incoming, activity: Arc<Activity>) -> Self {
+        Self { ended: body.is_end_stream(), body, activity }
+    }
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ended = frame.is_none() || self.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.activity.unread.store(true, Relaxed);
+        }
     }
 }
 

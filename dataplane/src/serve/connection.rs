@@ -28,7 +28,7 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    activity::{Activity, Answer, Stream, Watched},
+    activity::{Activity, Answer, Asked, Stream, Watched},
     patience::{FIRST_REQUEST, Limits, Next, Patience},
     tls,
 };
@@ -105,9 +105,12 @@ impl Endpoint {
             let (router, readiness, activity) = (self.router.clone(), self.readiness.clone(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
                 let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
+                let activity = activity.clone();
+                let request = request.map(|body| Asked::new(body, activity.clone()));
                 router.clone().call(request).map(move |answer| {
                     let Ok(mut answer) = answer;
-                    if version < Version::HTTP_2 && readiness.is_draining() {
+                    // What is left of a body stands before the next request: hyper hangs up, and whoever asks should know.
+                    if version < Version::HTTP_2 && (readiness.is_draining() || activity.take_unread()) {
                         hint(&mut answer);
                     }
                     Ok::<_, Infallible>(answer.map(|body| Answer { body, _underway: underway }))
