@@ -39,9 +39,7 @@ class UnderTest:
         arguments = {"bundle": self.bundle, "store": self.store, "logs": logs} | changes
         return Pair(binaries=self.binaries, **arguments)
 
-    def transformer(
-        self, logs: Path, predictor: str, *arguments: str, bundle: Path | None = None
-    ) -> Server:
+    def transformer(self, logs: Path, predictor: str, *arguments: str, bundle: Path | None = None) -> Server:
         """A transformer alone, over any predictor (host:port)."""
         own = [
             "--model_dir",
