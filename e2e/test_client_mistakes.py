@@ -235,10 +235,24 @@ def test_dates_and_date_times_are_both_taken(http, date):
     assert plain == other
 
 
-def test_binary_tensors_are_415_and_told_what_to_send_instead(http):
-    headers = {"content-type": "application/octet-stream", "inference-header-content-length": "2"}
-    response = http.post(f"/v2/models/{MODEL}/infer", content=b"{}\0\0", headers=headers)
-    check(response, 415, "unsupported_media_type", "send JSON")
+TENSOR = {"name": "customer_id", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}}
+HEAD = json.dumps({"inputs": [TENSOR]}).encode()
+# How many bytes are said to be JSON, the body, and words that the answer must have.
+BINARY = {
+    "a length that is no number": ("two", HEAD, ["`inference-header-content-length`"]),
+    "more JSON than there is": ("9999", HEAD, ["`inference-header-content-length`", "9999"]),
+    "too few bytes": (str(len(HEAD)), HEAD + b"\1\0\0\0", ["`customer_id`", "binary_data_size"]),
+    "bytes left over": (str(len(HEAD)), HEAD + b"\1\0\0\0cc", ["1 bytes are left", "`customer_id`"]),
+    "a string longer than its tensor": (str(len(HEAD)), HEAD + b"\x09\0\0\0c", ["`customer_id`"]),
+}
+
+
+@pytest.mark.parametrize("what", BINARY)
+def test_binary_tensors_that_do_not_fit_are_400(http, what):
+    length, body, words = BINARY[what]
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": length}
+    response = http.post(f"/v2/models/{MODEL}/infer", content=body, headers=headers)
+    check(response, 400, "invalid_argument", *words)
 
 
 def test_more_tensors_than_anybody_means_are_400(http):

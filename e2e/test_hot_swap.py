@@ -152,8 +152,8 @@ def test_the_transformer_swaps_under_load(under_test, tmp_path, two, customer_bo
     folders, link = two
     servers.append(under_test.predictor(tmp_path / "predictor.log", f"--model_name={MODEL}"))
     predictor = servers[0].url.removeprefix("http://")
-    arguments = ["--model_dir", str(link), f"--model_name={MODEL}", "--enable_control", "--model_watch=0"]
-    servers.append(under_test.transformer(tmp_path, predictor, *arguments))
+    arguments = [f"--model_name={MODEL}", "--enable_control", "--model_watch=0"]
+    servers.append(under_test.transformer(tmp_path, predictor, *arguments, bundle=link))
     swap_under_load(servers[1], customer_body, folders, link)
 
 

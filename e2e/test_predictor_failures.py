@@ -3,6 +3,7 @@
 import time
 
 import httpx
+import numpy as np
 import pytest
 from mock_predictor import MockPredictor, Reply, answer, good
 from under_test import SAFETY_SECONDS, ask_both, leaks
@@ -197,15 +198,59 @@ def test_what_the_predictor_does_not_score_follows_with_0_and_is_counted(http, m
         assert {score for score, _ in prediction["ranking"][20:]} <= {0.0}
 
 
-def test_a_predictor_that_wants_what_nobody_can_offer_is_named_and_never_ready(under_test, tmp_path, servers):
+def test_scores_may_come_in_one_row(http, mock):
+    def one_row(request: dict) -> Reply:
+        flat = good(request)
+        flat["outputs"][0]["shape"] = [1, *flat["outputs"][0]["shape"]]
+        return Reply.of(flat)
+
+    in_a_column = {name: predictions(response.json()) for name, response in ask(http).items()}
+    mock.reply = one_row
+    assert {name: predictions(response.json()) for name, response in ask(http).items()} == in_a_column
+
+
+def test_a_predictor_may_want_fp64_and_answer_with_the_requests_id(under_test, tmp_path, servers):
+    got = []
+
+    def keep(request: dict) -> Reply:
+        got.append(request)
+        return Reply.of(good(request) | {"id": request["id"]})
+
     with MockPredictor() as mock:
-        mock.inputs.append({"name": "shoe_size", "datatype": "FP32", "shape": [-1, 1]})
+        mock.inputs.append({"name": "month_sin", "datatype": "FP64", "shape": [-1]})
+        mock.reply = keep
+        servers.append(under_test.transformer(tmp_path, mock.host))
+        servers[0].wait_ready()
+        with httpx.Client(base_url=servers[0].url, timeout=60, headers={"x-request-id": "seven"}) as http:
+            for response in ask(http).values():
+                assert response.status_code == 200, response.text
+    for request in got:
+        tensors = {tensor["name"]: tensor for tensor in request["inputs"]}
+        # Nothing is lost and nothing invented: the FP32 that it is, to the last digit of an FP64.
+        month_sin = np.sin(2 * np.pi * 9 / 12).astype(np.float32)
+        assert set(tensors["month_sin"]["data"]) == {float(month_sin)}
+        assert (tensors["month_sin"]["datatype"], tensors["age"]["datatype"]) == ("FP64", "FP32")
+    assert {request["id"] for request in got} == {"seven"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"name": "shoe_size", "datatype": "FP32"}, "`shoe_size`, which can't be offered"),
+        ({"name": "month_sin", "datatype": "INT64"}, "`month_sin` as INT64, which can only be FP32 or FP64"),
+    ],
+)
+def test_a_predictor_that_wants_what_nobody_can_offer_is_named_and_never_ready(
+    under_test, tmp_path, servers, wanted, told
+):
+    with MockPredictor() as mock:
+        mock.inputs.append(wanted | {"shape": [-1, 1]})
         servers.append(under_test.transformer(tmp_path, mock.host))
         with httpx.Client(base_url=servers[0].url, timeout=60) as http:
             status, envelope, _ = refused(http, mock, under_test)
             assert (status, envelope["code"]) == (502, "upstream_invalid")
-            assert "`shoe_size`" in envelope["error"]
-        warned = servers[0].until(lambda: warning(servers[0], "shoe_size"), "warn about the input")
+            assert told in envelope["error"]
+        warned = servers[0].until(lambda: warning(servers[0], told), "warn about the input")
         assert "ranking" in warned
         assert not servers[0].is_ready()
 

@@ -39,11 +39,11 @@ class UnderTest:
         arguments = {"bundle": self.bundle, "store": self.store, "logs": logs} | changes
         return Pair(binaries=self.binaries, **arguments)
 
-    def transformer(self, logs: Path, predictor: str, *arguments: str) -> Server:
+    def transformer(self, logs: Path, predictor: str, *arguments: str, bundle: Path | None = None) -> Server:
         """A transformer alone, over any predictor (host:port)."""
         own = [
             "--model_dir",
-            str(self.bundle),
+            str(bundle or self.bundle),
             "--store",
             self.store,
             "--predictor_host",

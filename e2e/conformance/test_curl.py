@@ -58,9 +58,12 @@ def test_json_in_other_dresses_or_none_is_taken(curl, served, content_type):
 
 def test_compressed_answers_come_when_curl_asks_for_them(curl, served):
     for url, body in paths(served):
+        _, plain, _ = curl(url, body=body)
         status, headers, answer = curl("--compressed", url, body=body)
         assert status == 200, answer
-        assert headers["content-encoding"] in ("gzip", "deflate", "br", "zstd")
+        # What fits into one packet is sent as it is.
+        long = int(plain["content-length"]) >= 1024
+        assert headers.get("content-encoding") in (("gzip", "deflate", "br", "zstd") if long else (None,))
     status, _, answer = curl("--compressed", f"{served.url}/v2/models/{served.model}")
     assert (status, answer) == (200, served.metadata)
 

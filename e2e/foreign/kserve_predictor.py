@@ -116,6 +116,19 @@ class Broken(Named):
         raise RuntimeError(INNER)
 
 
+class Moody(Named):
+    """Fails by itself, but not always."""
+
+    asked = 0
+
+    async def predict(self, payload, headers=None) -> dict | InferResponse:
+        """500 for the first request and for each third one after it."""
+        self.asked += 1
+        if self.asked % 3 == 1:
+            raise RuntimeError(INNER)
+        return await super().predict(payload, headers)
+
+
 class Refusing(Named):
     """Refuses whatever it is asked."""
 
@@ -132,7 +145,7 @@ class Asleep(Named):
         return False
 
 
-MODELS = (Named, Classes, Echoing, Talkative, Broken, Refusing, Asleep)
+MODELS = (Named, Classes, Echoing, Talkative, Broken, Moody, Refusing, Asleep)
 
 
 def response_id(request: InferRequest) -> str:

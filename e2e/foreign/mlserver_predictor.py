@@ -78,6 +78,22 @@ class Broken(Named):
         raise RuntimeError(INNER)
 
 
+class Moody(Named):
+    """Fails by itself, but not always."""
+
+    async def load(self) -> bool:
+        """Has not been asked yet."""
+        self.asked = 0
+        return await super().load()
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """500 for the first request and for each third one after it."""
+        self.asked += 1
+        if self.asked % 3 == 1:
+            raise RuntimeError(INNER)
+        return await super().predict(payload)
+
+
 class Refusing(Named):
     """Refuses whatever it is asked."""
 
@@ -103,7 +119,7 @@ async def main() -> None:
     await server.start(
         [
             ModelSettings(name=runtime.__name__.lower(), implementation=runtime, parameters=where)
-            for runtime in (Named, Classes, Broken, Refusing)
+            for runtime in (Named, Classes, Broken, Moody, Refusing)
         ]
     )
 

@@ -168,6 +168,7 @@ impl Args {
             tls,
             connection_age: self.predictor_connection_age,
             retries: self.predictor_request_retries,
+            ..Settings::default()
         })
     }
 

@@ -78,9 +78,11 @@ fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> 
         name if articles.attribute(name).is_some() => (Source::Attribute, Datatype::Bytes),
         name => return Err(format!("asks for input `{name}`, which can't be offered")),
     };
-    if input.datatype != datatype {
-        let (name, wanted, has) = (&input.name, input.datatype.name(), datatype.name());
-        return Err(format!("asks for input `{name}` as {wanted}, which is {has}"));
+    let wider = (datatype, input.datatype) == (Datatype::Fp32, Datatype::Fp64);
+    if input.datatype != datatype && !wider {
+        let (name, wanted) = (&input.name, input.datatype.name());
+        let has = if datatype == Datatype::Fp32 { "FP32 or FP64" } else { datatype.name() };
+        return Err(format!("asks for input `{name}` as {wanted}, which can only be {has}"));
     }
     if matches!(input.shape.as_slice(), [-1] | [-1, 1]) {
         return Ok(source);
@@ -95,12 +97,15 @@ fn tensor(
     candidates: &[Neighbour],
     request: RequestFeatures,
 ) -> Result<Tensor> {
-    let repeated = |value: f32| vec![value; candidates.len()];
+    let repeated = |value: f32| match input.datatype {
+        Datatype::Fp64 => Data::from(vec![f64::from(value); candidates.len()]),
+        _ => Data::from(vec![value; candidates.len()]),
+    };
     let name = input.name.as_str();
     let data: Data = match source {
-        Source::Age => repeated(request.age).into(),
-        Source::MonthSin => repeated(request.season.month_sin).into(),
-        Source::MonthCos => repeated(request.season.month_cos).into(),
+        Source::Age => repeated(request.age),
+        Source::MonthSin => repeated(request.season.month_sin),
+        Source::MonthCos => repeated(request.season.month_cos),
         Source::ArticleId => texts(candidates, |row| articles.id(row)).into(),
         Source::ProdName => texts(candidates, |row| articles.prod_name(row)).into(),
         Source::DetailDesc => texts(candidates, |row| articles.detail_desc(row)).into(),

@@ -126,22 +126,27 @@ impl Ranker {
         articles: &Articles,
         context: &Context,
     ) -> Result<Scores> {
-        let request = InferRequest::of(features);
+        // Some models answer with the request's id and fail where there is none.
+        let id = Some(context.request_id().to_owned());
+        let request = InferRequest { id, ..InferRequest::of(features) };
         let response = self.predictor.infer(&request, &context.within(self.timeout)).await?;
         let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
         let sent_ids = request.input(ARTICLE_ID).is_some();
-        let scores = self.read(&response).and_then(|scores| join(&ids, scores, &response, sent_ids));
+        let answered = response.output(ARTICLE_IDS).filter(|_| sent_ids).map_or(ids.len(), |ids| ids.data().len());
+        let scores = self.read(&response, answered).and_then(|scores| join(&ids, scores, &response, sent_ids));
         let scores = scores.map_err(|reason| self.predictor.invalid(reason))?;
         Ok(Scores { scores, version: response.model_version })
     }
 
-    /// The score of each row of an answer.
-    fn read(&self, response: &InferResponse) -> Result<Vec<f32>, String> {
+    /// The score of each row of an answer, of which there should be so many.
+    fn read(&self, response: &InferResponse, rows: usize) -> Result<Vec<f32>, String> {
         let output = response.output(&self.output).ok_or_else(|| format!("no output `{}`", self.output))?;
         let values =
             floats(output).ok_or_else(|| format!("output `{}` is {}", self.output, output.datatype().name()))?;
         let scores = match *output.shape() {
             [_] | [_, 1] => values,
+            // One row of all the scores, unless it is one candidate's classes.
+            [1, scores] if scores == rows && self.column.is_none() => values,
             [_, classes] => {
                 let column = self.column.unwrap_or(classes.saturating_sub(1));
                 if column >= classes {

@@ -11,7 +11,7 @@ use catalog::{
 };
 use dataplane::{
     Datatype, Error, Handler, Kind, Model, ModelMetadata, TensorMetadata,
-    client::Predictor,
+    client::{Predictor, Settings},
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
@@ -170,7 +170,8 @@ fn ranker(args: &Args, bundle: &Bundle, metrics: Metrics) -> Result<Ranker, Stri
     };
     let model = args.predictor_model.as_ref().unwrap_or(&args.server.model_name);
     let (name, host) = (&args.ranking_model_type, &args.predictor_host);
-    let predictor = Predictor::new(name, host, model, &args.predictor()?, rows, metrics)
+    let settings = Settings { outputs: vec![output.clone(), ARTICLE_IDS.to_owned()], ..args.predictor()? };
+    let predictor = Predictor::new(name, host, model, &settings, rows, metrics)
         .map_err(|reason| format!("--predictor-host: {reason}"))?;
     let output = ScoreOutput { name: output, column: args.score_column };
     let default_inputs = ModelMetadata { inputs: columns, ..ModelMetadata::default() };

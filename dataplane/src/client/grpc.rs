@@ -41,6 +41,7 @@ type Client = GrpcInferenceServiceClient<Connection>;
 pub(super) struct Grpc {
     model: String,
     origin: Uri,
+    outputs: Vec<String>,
     connections: Shared<Body>,
 }
 
@@ -56,7 +57,7 @@ impl Grpc {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let origin = format!("{scheme}://{}", address.authority).parse().map_err(|error| format!("{error}"))?;
         let connections = Shared::new(Dialer::new(address, tls, b"h2")?, settings.connection_age);
-        Ok(Self { model: model.to_owned(), origin, connections })
+        Ok(Self { model: model.to_owned(), origin, outputs: settings.outputs.clone(), connections })
     }
 
     /// What its model says of itself.
@@ -88,7 +89,7 @@ impl Grpc {
     pub(super) async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
         let message = write(&self.model, request).map_err(Failure::ours)?;
         let ask = async |mut client: Client, request| client.model_infer(request).await;
-        read(self.call(message, context, ask).await?).map_err(Failure::invalid)
+        read(self.call(message, context, ask).await?, &self.outputs).map_err(Failure::invalid)
     }
 
     async fn call<T, R>(
@@ -173,7 +174,9 @@ fn tensors(messages: Vec<TensorMessage>) -> Result<Vec<TensorMetadata>, String> 
     let read = messages.into_iter().map(|message| {
         let optional = message.parameters.get("optional").and_then(|value| value.parameter_choice.as_ref());
         let optional = matches!(optional, Some(ParameterChoice::BoolParam(true)));
-        metadata::tensor(&message.name, &message.datatype, Some(message.shape), optional)
+        // A shape that is missing can't be told from that of a single value, which no batch has.
+        let shape = if message.shape.is_empty() { metadata::COLUMN.to_vec() } else { message.shape };
+        metadata::tensor(&message.name, &message.datatype, Some(shape), optional)
     });
     read.filter_map(Result::transpose).collect()
 }
@@ -208,10 +211,20 @@ fn write(model: &str, request: &InferRequest) -> Result<ModelInferRequest, Error
 }
 
 /// Reads an answer, raw or typed; the text of a failure describes another server's fault and is for the log. Raw contents are those of
-/// the outputs that have none of their own, in order.
-fn read(message: ModelInferResponse) -> Result<InferResponse, String> {
+/// the outputs that have none of their own, in order. Of the outputs only those `wanted` are read, all where none is named.
+fn read(message: ModelInferResponse, wanted: &[String]) -> Result<InferResponse, String> {
     let mut raw = message.raw_output_contents.into_iter();
-    let outputs = message.outputs.into_iter().map(|output| read_output(output, &mut raw)).collect::<Result<_, _>>()?;
+    let outputs = message.outputs.into_iter().map(|output| {
+        let contents = output.contents.as_ref().filter(|contents| !contents.is_empty());
+        if wanted.is_empty() || wanted.contains(&output.name) {
+            return read_output(output, &mut raw).map(Some);
+        }
+        if contents.is_none() {
+            raw.next();
+        }
+        Ok(None)
+    });
+    let outputs = outputs.filter_map(Result::transpose).collect::<Result<_, _>>()?;
     if raw.next().is_some() {
         return Err("more raw contents than outputs".to_owned());
     }

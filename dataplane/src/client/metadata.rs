@@ -10,6 +10,9 @@ use crate::{
 /// The extensions under which servers offer binary tensors.
 const BINARY: [&str; 2] = ["binary_tensor_data", "binary_tensor_data_extension"];
 
+/// The shape of what does not say its own: a column, as every input is that could be sent.
+pub(super) const COLUMN: [i64; 2] = [-1, 1];
+
 /// A model's metadata. What is missing is empty; what can't be used is left out, unless every request would need it.
 ///
 /// # Errors
@@ -22,13 +25,22 @@ pub(super) fn read_model(body: &[u8], model: &str) -> Result<ModelMetadata, Stri
     let properties = body.get("properties").and_then(Value::as_object).into_iter().flatten();
     Ok(ModelMetadata {
         name: text("name").unwrap_or(model).to_owned(),
-        versions: versions.iter().filter_map(|version| Some(version.as_str()?.to_owned())).collect(),
+        versions: versions.iter().filter_map(word).collect(),
         platform: text("platform").unwrap_or_default().to_owned(),
         inputs: tensors(body, "inputs")?,
         // Outputs are taken as they come.
         outputs: tensors(body, "outputs").unwrap_or_default(),
-        properties: properties.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
+        properties: properties.filter_map(|(name, value)| Some((name.clone(), word(value)?))).collect(),
     })
+}
+
+/// A text, which some servers write as a number or a bool.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
 }
 
 fn tensors(body: &Map<String, Value>, field: &str) -> Result<Vec<TensorMetadata>, String> {
@@ -44,7 +56,7 @@ fn tensors(body: &Map<String, Value>, field: &str) -> Result<Vec<TensorMetadata>
         let datatype = tensor.get("datatype").and_then(Value::as_str).unwrap_or_default();
         let shape = match tensor.get("shape") {
             Some(Value::Array(shape)) => shape.iter().map(Value::as_i64).collect(),
-            _ => Some(vec![-1, 1]), // a column, as every input is that could be sent
+            _ => Some(COLUMN.to_vec()),
         };
         self::tensor(name, datatype, shape, optional)
     });
@@ -88,8 +100,9 @@ mod tests {
         }
         let body = r#"{"versions":["1",2],"inputs":[{"name":"a","datatype":"fp32"}],"properties":{"x":"y","z":1}}"#;
         let metadata = read_model(body.as_bytes(), "m").unwrap();
-        assert_eq!((metadata.versions.len(), metadata.inputs[0].shape.as_slice()), (1, [-1, 1].as_slice()));
-        assert_eq!(metadata.properties["x"], "y");
+        assert_eq!(metadata.inputs[0].shape, [-1, 1]);
+        assert_eq!((metadata.versions.join(","), metadata.version()), ("1,2".to_owned(), Some("2")));
+        assert_eq!((metadata.properties["x"].as_str(), metadata.properties["z"].as_str()), ("y", "1"));
     }
 
     #[test]

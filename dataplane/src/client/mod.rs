@@ -31,7 +31,7 @@ mod v1;
 
 use address::{Address, Scheme};
 use breaker::Breaker;
-use failure::Failure;
+use failure::{Failure, Reason};
 use grpc::Grpc;
 use rest::Rest;
 use retry::Retries;
@@ -89,6 +89,8 @@ pub struct Settings {
     pub connection_age: Duration,
     /// Most retries of one call that found nobody, or was told to come back.
     pub retries: u32,
+    /// The outputs that are read of its answers; all where none is named. What else an answer holds can't spoil it.
+    pub outputs: Vec<String>,
 }
 
 impl Default for Settings {
@@ -99,6 +101,7 @@ impl Default for Settings {
             tls: None,
             connection_age: Duration::from_secs(60),
             retries: 1,
+            outputs: Vec::new(),
         }
     }
 }
@@ -176,7 +179,9 @@ impl Predictor {
         let wire = match settings.protocol {
             Protocol::GrpcV2 => Wire::Grpc(Box::new(Grpc::new(&address, model, settings, tls.as_ref())?)),
             Protocol::V1 | Protocol::V2 => {
-                Wire::Rest(Box::new(Rest::new(&address, model, settings, tls.as_ref(), rows)?))
+                let (name, metrics) = (name.to_owned(), metrics.clone());
+                let renewed = move || metrics.retried(&name, Reason::Closed.name());
+                Wire::Rest(Box::new(Rest::new(&address, model, settings, tls.as_ref(), rows, Box::new(renewed))?))
             }
         };
         Ok(Self(Arc::new(Inner {

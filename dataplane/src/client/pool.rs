@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use super::{dial::Dialer, failure::Failure};
 
-/// An idle connection of HTTP/1.1 is closed after this time: many servers close theirs after a minute or so, and whoever closes first
-/// has no race to lose.
-const IDLE: Duration = Duration::from_secs(30);
+/// An idle connection of HTTP/1.1 is not used again after this time: uvicorn, on which most Python servers stand, closes its own after
+/// five seconds, and whoever closes first has no race to lose.
+const IDLE: Duration = Duration::from_secs(4);
 /// Most idle connections that are kept.
 const MOST_IDLE: usize = 64;
 
@@ -27,10 +27,14 @@ pub(super) fn retirement(age: Duration) -> Instant {
     Instant::now() + age.mul_f64(0.8 + 0.2 * fastrand::f64())
 }
 
+/// Called when a request is sent again.
+pub(super) type Renewed = Box<dyn Fn() + Send + Sync>;
+
 /// Connections of HTTP/1.1: one request at a time each.
 pub(super) struct Exclusive {
     dialer: Dialer,
     age: Duration,
+    renewed: Renewed,
     /// Those unused for longest first.
     idle: Mutex<VecDeque<Connection>>,
 }
@@ -40,7 +44,6 @@ pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     retires: Instant,
     used: Instant,
-    reused: bool,
 }
 
 impl Connection {
@@ -51,40 +54,40 @@ impl Connection {
 
 impl Exclusive {
     /// No connections yet; they are retired at `age`.
-    pub(super) fn new(dialer: Dialer, age: Duration) -> Self {
-        Self { dialer, age, idle: Mutex::default() }
+    pub(super) fn new(dialer: Dialer, age: Duration, renewed: Renewed) -> Self {
+        Self { dialer, age, renewed, idle: Mutex::default() }
     }
 
-    /// Sends a request. An idle connection that turns out to be closed before the request went out costs nothing: another is taken.
+    /// Sends a request: over an idle connection, or else over a new one. A connection that was used before may be closed at the very
+    /// moment at which it is used again (uvicorn hangs up after an exception without saying so); where not a byte of the answer came,
+    /// the request is sent once more, over a new connection, for this is no failure of the server that a retry would be for.
     pub(super) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Connection), Failure> {
-        loop {
-            let mut connection = match self.take() {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            if let Err(error) = connection.sender.ready().await {
-                if connection.reused {
-                    continue;
-                }
-                return Err(Failure::closed(&error, false));
+        while let Some(mut connection) = self.take() {
+            if connection.sender.ready().await.is_err() {
+                continue;
             }
-            match connection.sender.try_send_request(request).await {
+            match connection.sender.try_send_request(request.clone()).await {
                 Ok(response) => return Ok((response, connection)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if connection.reused => request = unsent,
-                    _ => return Err(Failure::closed(error.error(), connection.reused)),
-                },
+                Err(error) if error.message().is_some() => {}
+                Err(error) if error.error().is_parse() => return Err(Failure::broken_off(error.error())),
+                Err(_) => {
+                    (self.renewed)();
+                    break;
+                }
             }
         }
+        let mut connection = self.connect().await?;
+        let response = connection.sender.send_request(request).await;
+        Ok((response.map_err(|error| Failure::closed(&error, false))?, connection))
     }
 
     /// Keeps a connection for the next request, if it is good for one.
     pub(super) fn give_back(&self, mut connection: Connection) {
         let now = Instant::now();
-        (connection.used, connection.reused) = (now, true);
+        connection.used = now;
         let mut idle = self.idle();
         idle.retain(|connection| connection.is_usable(now));
         if connection.is_usable(now) && idle.len() < MOST_IDLE {
@@ -104,7 +107,7 @@ impl Exclusive {
         let (sender, connection) = http1::handshake(stream).await.map_err(|error| Failure::connect(&error))?;
         // Whoever waits for an answer hears of its end.
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Connection { sender, retires: retirement(self.age), used: Instant::now(), reused: false })
+        Ok(Connection { sender, retires: retirement(self.age), used: Instant::now() })
     }
 
     fn idle(&self) -> MutexGuard<'_, VecDeque<Connection>> {

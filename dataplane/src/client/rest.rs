@@ -20,7 +20,7 @@ use super::{
     dial::Dialer,
     failure::{Failure, retry_after},
     forward, metadata,
-    pool::Exclusive,
+    pool::{Exclusive, Renewed},
     tls::Tls,
     v1,
 };
@@ -38,6 +38,7 @@ pub(super) struct Rest {
     host: HeaderValue,
     paths: Paths,
     protocol: Rows,
+    outputs: Vec<String>,
     pool: Exclusive,
     binary: Binary,
 }
@@ -92,7 +93,7 @@ struct Answer {
 }
 
 impl Rest {
-    /// No connections yet.
+    /// No connections yet. `renewed` is called whenever a request is sent again because its reused connection was closed.
     ///
     /// # Errors
     /// The host's name can't stand in a header or a certificate.
@@ -102,6 +103,7 @@ impl Rest {
         settings: &Settings,
         tls: Option<&Tls>,
         rows: RowsCodec,
+        renewed: Renewed,
     ) -> Result<Self, String> {
         let v1 = settings.protocol == Protocol::V1;
         let infer = format!("{model}:predict");
@@ -124,7 +126,8 @@ impl Rest {
             host: HeaderValue::from_str(&address.authority).map_err(|error| error.to_string())?,
             paths,
             protocol: if v1 { Rows::V1(rows, settings.v1_form) } else { Rows::V2 },
-            pool: Exclusive::new(Dialer::new(address, tls, b"http/1.1")?, settings.connection_age),
+            outputs: settings.outputs.clone(),
+            pool: Exclusive::new(Dialer::new(address, tls, b"http/1.1")?, settings.connection_age, renewed),
             binary: Binary::default(),
         })
     }
@@ -184,7 +187,7 @@ impl Rest {
         match &self.protocol {
             Rows::V1(rows, V1Form::Table) => rows.read_response(&answer.body),
             Rows::V1(rows, V1Form::Rows) => v1::read_response(rows, &answer.body),
-            Rows::V2 => v2::read_response(answer.json, &answer.body),
+            Rows::V2 => v2::read_response(answer.json, &answer.body, &self.outputs),
         }
         .map_err(Failure::invalid)
     }

@@ -32,7 +32,7 @@ pub(super) struct Activity {
     head: AtomicBool,
     /// How much of the preface was read, up to [`HTTP2`], or [`HTTP1`]: then it was none.
     opening: AtomicU8,
-    /// The last request was answered before its body was read.
+    /// The last request was answered before its body was read to its end.
     unread: AtomicBool,
 }
 
@@ -46,6 +46,11 @@ impl Activity {
     pub(super) fn take_active(&self) -> bool {
         // Asked at every turn of every connection: a look is cheaper than an exchange.
         self.active.load(Relaxed) && self.active.swap(false, Relaxed)
+    }
+
+    /// Whether the last request's body will not be read to its end. Of meaning on HTTP/1 only.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
     }
 
     /// Whether a part of a head was read, and the rest is waited for.
@@ -193,7 +198,7 @@ impl AsyncWrite for Watched {
         if !linger.has_begun() {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
-        if activity.unread.load(Relaxed) {
+        if activity.is_unread() {
             ready!(linger.poll(stream.as_mut(), context));
         }
         Poll::Ready(Ok(()))

@@ -106,11 +106,12 @@ impl Endpoint {
             let (router, readiness, activity) = (self.router.clone(), self.readiness.clone(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
                 let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
-                let unread = (version < Version::HTTP_2).then(|| activity.clone());
-                let request = request.map(|body| Asked { body, activity: unread });
+                let activity = (version < Version::HTTP_2).then(|| activity.clone());
+                let request = request.map(|body| Asked { body, activity: activity.clone() });
                 router.clone().call(request).map(move |answer| {
                     let Ok(mut answer) = answer;
-                    if version < Version::HTTP_2 && readiness.is_draining() {
+                    // What is left of a body stands before the next request: hyper hangs up, and whoever asks should know.
+                    if activity.is_some_and(|activity| readiness.is_draining() || activity.is_unread()) {
                         hint(&mut answer);
                     }
                     Ok::<_, Infallible>(answer.map(|body| Answer { body, _underway: underway }))

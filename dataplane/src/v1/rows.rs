@@ -161,7 +161,7 @@ impl RowsCodec {
             .and_then(|scores| scores.iter().map(|score| score.as_f64().map(narrow)).collect());
         let scores = scores.ok_or_else(|| format!("no list of numbers under `{}`", self.scores))?;
         let mut outputs = vec![Tensor::vector(&self.score_output, scores)];
-        if let Some(ids) = prediction.get(&self.ids) {
+        if let Some(ids) = prediction.get(&self.ids).filter(|ids| !ids.is_null()) {
             let ids: Option<BytesData> = ids
                 .as_array()
                 .and_then(|ids| ids.iter().map(Value::as_str).collect::<Option<Vec<_>>>())

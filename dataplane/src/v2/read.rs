@@ -3,11 +3,11 @@
 use std::cell::Cell;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
-    BINARY, BINARY_OUTPUT, BinaryOutputs,
-    tensors::{TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, read_tensor, required},
+    BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs,
+    tensors::{TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, required, usable_parameters},
 };
 use crate::{
     error::{Error, Result},
@@ -39,7 +39,7 @@ pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferReq
         model_version: None,
         parameters: read_parameters(parameters, "parameters")?,
         inputs: tensors
-            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor, &mut tail))
+            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor, &mut tail, read_parameters))
             .collect::<Result<_>>()?,
         outputs: read_outputs(outputs)?,
     };
@@ -132,17 +132,18 @@ pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<Inf
     Ok(InferRequest::of(vec![Tensor::new(&input.name, shape, data)?]))
 }
 
-/// Reads a server's answer. `json` is what its header says of how many bytes are JSON; nothing where all are.
+/// Reads a server's answer. `json` is what its header says of how many bytes are JSON; nothing where all are. Of its outputs only those
+/// `wanted` are read, all where none is named: what nobody reads may be whatever it is.
 ///
 /// # Errors
 /// It is no such answer. The text is for the log: it describes another server's fault.
-pub(crate) fn read_response(json: Option<usize>, body: &[u8]) -> Result<InferResponse, String> {
+pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String]) -> Result<InferResponse, String> {
     #[derive(Deserialize)]
     struct Body<'a> {
-        model_name: Option<String>,
-        model_version: Option<String>,
-        id: Option<String>,
-        parameters: Option<Parameters>,
+        model_name: Option<Value>,
+        model_version: Option<Value>,
+        id: Option<Value>,
+        parameters: Option<&'a RawValue>,
         #[serde(borrow)]
         outputs: Vec<&'a RawValue>,
     }
@@ -150,14 +151,39 @@ pub(crate) fn read_response(json: Option<usize>, body: &[u8]) -> Result<InferRes
     let (json, mut tail) = Tail::split(json, body).map_err(text)?;
     let body: Body<'_> = serde_json::from_slice(json).map_err(|error| format!("no V2 answer: {error}"))?;
     let outputs = body.outputs.iter().enumerate();
-    let outputs = outputs.map(|(number, output)| read_tensor(&format!("outputs[{number}]"), output, &mut tail));
-    let outputs = outputs.collect::<Result<_>>().map_err(text)?;
+    let outputs = outputs.map(|(number, output)| read_output(&format!("outputs[{number}]"), output, &mut tail, wanted));
+    let outputs = outputs.filter_map(Result::transpose).collect::<Result<_>>().map_err(text)?;
     tail.end().map_err(text)?;
     Ok(InferResponse {
-        model_name: body.model_name.unwrap_or_default(),
-        model_version: body.model_version,
-        id: body.id,
-        parameters: body.parameters.unwrap_or_default(),
+        model_name: body.model_name.and_then(word).unwrap_or_default(),
+        model_version: body.model_version.and_then(word),
+        id: body.id.and_then(word),
+        parameters: usable_parameters(body.parameters, "").map_err(text)?,
         outputs,
     })
+}
+
+/// Reads one output; nothing where it is not wanted. Its binary data are passed over then, and the rest is not looked at.
+fn read_output(place: &str, output: &RawValue, tail: &mut Tail<'_>, wanted: &[String]) -> Result<Option<Tensor>> {
+    let members = read_raw(output, TENSOR).map_err(|error| no_tensor(place, &error))?;
+    let [name, _, _, data, parameters] = members;
+    let name: String = required(name, &format!("{place}.name"), "a string")?;
+    if wanted.is_empty() || wanted.contains(&name) {
+        return read_members(place, members, tail, usable_parameters).map(Some);
+    }
+    let size = usable_parameters(parameters, "")?.remove(BINARY_SIZE).filter(|_| data.is_none());
+    if let Some(size) = size {
+        let size = size.as_u64().and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
+        tail.take(&name, size).map_err(|text| Error::invalid(format!("field `{place}`: {text}")))?;
+    }
+    Ok(None)
+}
+
+/// A name or version, which some servers write as a number.
+fn word(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }

@@ -1,12 +1,12 @@
 //! Reading tensors: a JSON object each, with its elements in it or in the binary data behind.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{BINARY_SIZE, HEADER_LENGTH};
 use crate::{
     error::{Error, Result},
-    json::{Members, plain, read_data, read_raw, shown},
+    json::{Members, plain, read_data, shown},
     parameters::{Parameter, Parameters},
     tensor::{Data, Datatype, MAX_RANK, Tensor, element_count},
 };
@@ -33,7 +33,8 @@ impl<'a> Tail<'a> {
         Ok((json, Self { rest: Some(rest), last: None }))
     }
 
-    fn take(&mut self, name: &str, size: usize) -> Result<&'a [u8], String> {
+    /// The next `size` bytes, which are those of the tensor of this name.
+    pub(super) fn take(&mut self, name: &str, size: usize) -> Result<&'a [u8], String> {
         let rest = self.rest.ok_or_else(|| {
             format!("the header `{HEADER_LENGTH}`, which says where binary data begins, is missing from the request")
         })?;
@@ -57,17 +58,12 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Reads one tensor; `place` is where it stands in the body.
-pub(super) fn read_tensor(place: &str, tensor: &RawValue, tail: &mut Tail<'_>) -> Result<Tensor> {
-    let members = read_raw(tensor, TENSOR).map_err(|error| no_tensor(place, &error))?;
-    read_members(place, members, tail)
-}
-
-/// Reads the members of one.
+/// Reads the members of a tensor; `place` is where it stands in the body, and `read_parameters` how strictly its parameters are read.
 pub(super) fn read_members(
     place: &str,
     [name, shape, datatype, data, parameters]: [Option<&RawValue>; 5],
     tail: &mut Tail<'_>,
+    read_parameters: fn(Option<&RawValue>, &str) -> Result<Parameters>,
 ) -> Result<Tensor> {
     let name: String = required(name, &format!("{place}.name"), "a string")?;
     let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
@@ -123,6 +119,18 @@ pub(super) fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
 
 pub(super) fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Parameters> {
     Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
+}
+
+/// Those of another server's parameters that are any: what else is there (MLServer puts headers) is passed over.
+///
+/// # Errors
+/// None; it stands in the place of [`read_parameters`].
+pub(super) fn usable_parameters(raw: Option<&RawValue>, _field: &str) -> Result<Parameters> {
+    let Some(Ok(Value::Object(all))) = raw.map(|raw| serde_json::from_str(raw.get())) else {
+        return Ok(Parameters::new());
+    };
+    let usable = all.into_iter().filter_map(|(name, value)| Some((name, serde_json::from_value(value).ok()?)));
+    Ok(usable.collect())
 }
 
 pub(super) fn optional<'a, T: Deserialize<'a>>(

@@ -201,3 +201,17 @@ fn a_file_that_is_no_socket_stays_where_it_is() {
     assert!(line.starts_with("--uds: ") && line.contains("no socket"), "{line}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_says_that_the_connection_ends() {
+    let toy = Process::start(&[]);
+    let mut stream = connect(&toy, "rest").await;
+    // As many clients do: the head first, and the body once that is on its way.
+    let request = post("/v1/models/nobody:predict", BODY);
+    let (head, _) = request.split_once("\r\n\r\n").unwrap();
+    let answer = ask(&mut stream, &format!("{head}\r\n\r\n")).await.unwrap();
+    assert_eq!((answer.status, answer.closes()), (404, true));
+    let mut stream = connect(&toy, "rest").await;
+    let answer = ask(&mut stream, &post(PREDICT, "{}")).await.unwrap();
+    assert_eq!((answer.status, answer.closes()), (400, false), "its body was read");
+}

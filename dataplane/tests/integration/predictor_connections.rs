@@ -120,10 +120,12 @@ async fn forgetful(answers: bool) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            if answers && read_one(&mut stream).await.is_some() {
-                answer_one(&mut stream).await;
-            }
-            read_one(&mut stream).await;
+            tokio::spawn(async move {
+                if answers && read_one(&mut stream).await.is_some() {
+                    answer_one(&mut stream).await;
+                }
+                read_one(&mut stream).await;
+            });
         }
     });
     address
@@ -132,12 +134,24 @@ async fn forgetful(answers: bool) -> String {
 #[tokio::test]
 async fn a_request_whose_reused_connection_is_closed_without_an_answer_is_sent_again() {
     let metrics = Metrics::new().unwrap();
-    let predictor = predictor_with(&forgetful(true).await, Protocol::V2, metrics.clone());
-    for _ in 0..4 {
+    // However often, and also where calls that fail are not tried again.
+    let predictor = predictor_set(&forgetful(true).await, &aging(SAFETY), metrics.clone());
+    for _ in 0..40 {
         predictor.infer(&request(), &context()).await.unwrap();
     }
     let text = String::from_utf8(metrics.text()).unwrap();
-    assert!(text.contains(r#"upstream_retries_total{reason="closed",upstream="ranking"} 3"#), "{text}");
+    assert!(text.contains(r#"upstream_retries_total{reason="closed",upstream="ranking"} 39"#), "{text}");
+}
+
+#[tokio::test]
+async fn it_is_sent_again_over_a_new_connection_and_not_another_that_may_be_closed_too() {
+    let metrics = Metrics::new().unwrap();
+    let predictor = predictor_set(&forgetful(true).await, &aging(SAFETY), metrics.clone());
+    for _ in 0..3 {
+        let (request, context) = (request(), context());
+        let answers = timeout(SAFETY, join_all((0..8).map(|_| predictor.infer(&request, &context)))).await;
+        assert!(answers.unwrap().iter().all(Result::is_ok));
+    }
 }
 
 #[tokio::test]

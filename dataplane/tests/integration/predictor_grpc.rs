@@ -121,6 +121,27 @@ async fn answers_that_are_none_are_invalid() {
     }
 }
 
+#[tokio::test]
+async fn outputs_that_nobody_reads_may_be_whatever_they_are_with_their_raw_contents() {
+    let empty = Some(Data::from(Vec::<f32>::new()));
+    let typed = Some(Data::from(vec![1_i64]));
+    let message = answer(
+        vec![
+            output("tiny", "FP8", &[3], None),
+            output("more", "FP8", &[-1], typed),
+            // As MLServer does: contents with nothing in them, beside the raw ones.
+            output("sum", "FP32", &[1], empty.clone()),
+            output("half", "FP16", &[7], empty),
+        ],
+        &[b"abc", &0.5_f32.to_le_bytes(), b""],
+    );
+    let mock = Mock::serving(move |_, _| good(&message)).await;
+    let settings = Settings { protocol: Protocol::GrpcV2, outputs: vec!["sum".to_owned()], ..Settings::default() };
+    let predictor = predictor_set(&mock.address, &settings, Metrics::new().unwrap());
+    let response = predictor.infer(&request(), &context()).await.unwrap();
+    assert_eq!((response.outputs.len(), response.f32s("sum").unwrap()), (1, [0.5].as_slice()));
+}
+
 async fn refused(code: i32, more: &'static [(&'static str, &'static str)]) -> (Mock, Error) {
     let mock = Mock::serving(move |_, _| bad(code, more)).await;
     let predictor = predictor(&mock.address, Protocol::GrpcV2);
@@ -230,6 +251,15 @@ async fn metadata_that_ask_for_the_unknown_are_named() {
     let mock = Mock::serving(move |_, _| good(&metadata)).await;
     let error = predictor(&mock.address, Protocol::GrpcV2).metadata(&context()).await.unwrap_err();
     assert!(error.detail().unwrap().contains("`FP8`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_shape_that_is_not_said_is_that_of_a_column() {
+    let input = TensorMetadata { name: "a".to_owned(), datatype: "FP32".to_owned(), ..TensorMetadata::default() };
+    let metadata = ModelMetadataResponse { inputs: vec![input], ..ModelMetadataResponse::default() };
+    let mock = Mock::serving(move |_, _| good(&metadata)).await;
+    let metadata = predictor(&mock.address, Protocol::GrpcV2).metadata(&context()).await.unwrap();
+    assert_eq!(metadata.inputs[0].shape, [-1, 1]);
 }
 
 #[tokio::test]
