@@ -16,6 +16,7 @@ mod deadline;
 mod drain;
 mod echo;
 mod errors;
+mod examples;
 mod golden;
 mod grpc;
 mod ids;
