@@ -210,6 +210,8 @@ test-sample: ## The smoke test on a sample of H&M's data, where there is one [HE
 
 golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 	UPDATE_GOLDEN=1 cargo test --locked --workspace --all-features
+	@# The manual's tables are made of the help that was just written.
+	UPDATE_GOLDEN=1 cargo test --locked --package dataplane --all-features --test integration docs
 
 # --- Measuring ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ mod coding;
 mod connections;
 mod contract;
 mod deadline;
+mod docs;
 mod drain;
 mod echo;
 mod errors;
