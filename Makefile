@@ -142,14 +142,18 @@ build: ## The release binaries
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
+.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
 test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke test-sample ## Everything that must hold before a change lands
 
-lint: $(SETUP) deny ## Formatting and lints, Rust and Python
+lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(VENV)/bin/ruff check --config pipelines/pyproject.toml pipelines e2e bench
 	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check pipelines e2e bench
+
+doc: export RUSTDOCFLAGS := -D warnings
+doc: ## The data plane's reference, without a broken link
+	cargo doc --locked --package dataplane --all-features --no-deps
 
 fmt: $(SETUP) ## Format everything
 	cargo fmt --all
@@ -206,6 +210,8 @@ test-sample: ## The smoke test on a sample of H&M's data, where there is one [HE
 
 golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 	UPDATE_GOLDEN=1 cargo test --locked --workspace --all-features
+	@# The manual's tables are made of the help that was just written.
+	UPDATE_GOLDEN=1 cargo test --locked --package dataplane --all-features --test integration docs
 
 # --- Measuring ----------------------------------------------------------------------------------------------------
 

@@ -8,27 +8,22 @@
 //!     {"name": "id", "datatype": "BYTES", "shape": [2, 1], "data": ["x", "y"]}]}'
 //! ```
 
-use std::{env, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{process::ExitCode, sync::Arc, thread, time::Duration};
 
-use clap::Parser;
+use clap::Args;
 use dataplane::{
-    Data, Datatype, Error, Handler, InferRequest, InferResponse, ModelMetadata, Result, SyncModel, Tensor,
-    TensorMetadata,
-    config::{self, ServerArgs},
+    Data, Datatype, Error, InferRequest, InferResponse, ModelMetadata, Result, SyncModel, Tensor, TensorMetadata,
+    config,
     handler::ServerInfo,
-    metrics::Metrics,
     repository::Repository,
-    serve, telemetry,
+    serve::{self, Start},
     v1::RowsCodec,
-    worker::{Admission, Joined, Owned},
+    worker::{Joined, Owned},
 };
 
 /// Adds up columns `a` and `b`
-#[derive(Parser)]
-struct Args {
-    #[command(flatten)]
-    server: ServerArgs,
-
+#[derive(Args)]
+struct Pause {
     /// How long a request takes, so that there is something to wait for
     #[arg(long, default_value = "0ms", value_parser = config::duration)]
     pause: Duration,
@@ -53,12 +48,12 @@ impl SyncModel for Sum {
     }
 }
 
-fn publish(args: &Args) -> Result<Handler, String> {
+fn publish(own: &Pause, start: &Start<'_>) -> Result<Repository, String> {
     let columns = ["a", "b"].map(|name| TensorMetadata::new(name, Datatype::Fp32, &[-1, 1])).to_vec();
     let id = TensorMetadata::new("id", Datatype::Bytes, &[-1, 1]);
     let outputs = [("sum", Datatype::Fp32), ("id", Datatype::Bytes)];
     let metadata = ModelMetadata {
-        name: args.server.model_name.clone(),
+        name: start.server.model_name.clone(),
         versions: vec!["1".to_owned()],
         platform: "hemline_toy".to_owned(),
         inputs: columns.iter().cloned().chain([id]).collect(),
@@ -75,28 +70,14 @@ fn publish(args: &Args) -> Result<Handler, String> {
         score_output: "sum".to_owned(),
         columns,
     };
-    let copies = (0..args.server.threads()).map(|_| Sum { pause: args.pause }).collect();
-    let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    let admission =
-        Admission { places: args.server.queue as usize, metrics: Some(metrics.queue(&args.server.model_name)) };
+    let copies = (0..start.server.threads()).map(|_| Sum { pause: own.pause }).collect();
+    let admission = start.server.admission(start.metrics, &metadata.name);
     // A sum takes nothing from another row, so requests that wait together may be added up together.
-    let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, args.server.batching());
-    let model = model.map_err(|error| error.to_string())?;
-    let server = ServerInfo { name: "toy", version: "1" };
-    Handler::new(server, Repository::default().with(Arc::new(model)), metrics, &args.server)
+    let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, start.server.batching());
+    Ok(Repository::default().with(Arc::new(model.map_err(|error| error.to_string())?)))
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Args = match config::parse(env::args_os()) {
-        Ok(args) => args,
-        Err(code) => return code,
-    };
-    if let Err(reason) = telemetry::init(&args.server.log_level) {
-        return config::refuse(reason);
-    }
-    match publish(&args) {
-        Ok(handler) => serve::run(handler, &args.server, std::future::ready(())).await,
-        Err(error) => config::refuse(error),
-    }
+    serve::start(ServerInfo { name: "toy", version: "1" }, publish).await
 }

@@ -11,7 +11,12 @@ use std::{
 
 use clap::{ArgAction, Args};
 
-use crate::{limits::Limits, telemetry::TelemetryArgs, worker::Batching};
+use crate::{
+    limits::Limits,
+    metrics::Metrics,
+    telemetry::TelemetryArgs,
+    worker::{Admission, Batching},
+};
 
 /// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -164,7 +169,7 @@ pub struct CloudEvents {
     #[arg(long = "ce-type", env = "CE_TYPE", default_value = Self::TYPE, value_parser = attribute)]
     pub kind: String,
 
-    /// `source` of the event that answers one; io.kserve.inference.<model> where it is not given
+    /// `source` of the event that answers one; io.kserve.inference.{model} where it is not given
     #[arg(long = "ce-source", env = "CE_SOURCE", value_parser = attribute)]
     pub source: Option<String>,
 
@@ -200,6 +205,12 @@ impl ServerArgs {
             instances: self.max_instances as usize,
             time: self.request_timeout,
         }
+    }
+
+    /// How many requests to `model` may wait, measured.
+    #[must_use]
+    pub fn admission(&self, metrics: &Metrics, model: &str) -> Admission {
+        Admission { places: self.queue as usize, metrics: Some(metrics.queue(model)) }
     }
 
     /// How requests are computed together.

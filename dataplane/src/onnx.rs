@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ort::{
     environment::Environment,
+    logging::LogLevel,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType},
 };
@@ -14,7 +15,7 @@ use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
     model::{SyncModel, TensorMetadata},
-    tensor::{Data, Datatype, Tensor},
+    tensor::{Data, Datatype, Tensor, element_count},
 };
 
 /// ONNX Runtime, loaded.
@@ -33,6 +34,8 @@ impl Runtime {
             if has_folder { library.canonicalize().map_err(|error| failed(&error))? } else { library.to_owned() };
         let builder = ort::init_from(path).map_err(|error| failed(&error))?;
         let environment = builder.with_name("hemline").with_telemetry(false).build().map_err(|error| failed(&error))?;
+        // What fails is an error that is answered and logged; ONNX Runtime's own lines beside it would be no JSON.
+        environment.set_log_level(LogLevel::Fatal);
         Ok(Self(environment))
     }
 }
@@ -69,7 +72,7 @@ impl Graph {
     fn session(runtime: &Runtime, model: &[u8]) -> ort::Result<Session> {
         let builder = Session::builder(&runtime.0)?;
         let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3)?;
-        let mut builder = builder.with_intra_threads(1)?.with_inter_threads(1)?;
+        let mut builder = builder.with_intra_threads(1)?.with_inter_threads(1)?.with_log_level(LogLevel::Fatal)?;
         builder.commit_from_memory(model)
     }
 
@@ -82,6 +85,16 @@ impl Graph {
     #[must_use]
     pub fn outputs(&self) -> &[TensorMetadata] {
         &self.outputs
+    }
+
+    /// The graph, once it has answered a row of zeros and empty strings: a model whose first request fails should not be ready.
+    ///
+    /// # Errors
+    /// It fails on them.
+    pub fn warmed(mut self) -> Result<Self, String> {
+        let inputs = self.inputs().map(blank).collect::<Result<Vec<_>>>().map_err(|error| error.to_string())?;
+        self.infer(InferRequest::of(inputs)).map_err(|error| format!("it fails its self-test: {error}"))?;
+        Ok(self)
     }
 
     /// Runs the graph on the tensors that `tensor` finds by name.
@@ -116,6 +129,13 @@ impl SyncModel for Graph {
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
         self.run(|name| request.required(name)).map(InferResponse::of)
     }
+}
+
+/// A row of zeros or empty strings.
+fn blank(input: &TensorMetadata) -> Result<Tensor> {
+    let shape: Vec<usize> = input.shape.iter().map(|&dimension| usize::try_from(dimension).unwrap_or(1)).collect();
+    let count = element_count(&shape).ok_or_else(|| Error::invalid("its input is too large"))?;
+    Tensor::new(&input.name, shape, Data::zeros(input.datatype, count))
 }
 
 fn port(name: &str, dtype: &ValueType) -> Result<Port, String> {

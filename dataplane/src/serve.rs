@@ -1,8 +1,8 @@
 //! Bind, serve, hear the signals, drain.
 //!
-//! One [`Router`] answers on every data [`listener`]: REST, gRPC, and a Unix socket; [`admin`] has a port of its own. A
-//! [`connection`] may come over [`tls`], speaks HTTP/1 or HTTP/2, and is borne with as [`patience`] says, by what [`activity`] saw.
-//! Told to stop, the server leaves by [`drain`].
+//! One [`Router`] answers on every data `listener`: REST, gRPC, and a Unix socket; `admin` has a port of its own. A
+//! `connection` may come over `tls`, speaks HTTP/1 or HTTP/2, and is borne with as `patience` says, by what `activity` saw.
+//! Told to stop, the server leaves by `drain`.
 
 use std::{io, process::ExitCode, sync::Arc};
 
@@ -26,11 +26,13 @@ mod drain;
 mod linger;
 mod listener;
 mod patience;
+mod start;
 mod tls;
 
 use connection::Endpoint;
 use drain::Signals;
 use listener::{Listener, Listeners};
+pub use start::{Start, model, start};
 use tls::Current;
 
 /// Binds and serves until told to stop; the process's exit code. `background` runs beside it, once the ports are had: a start that

@@ -36,10 +36,7 @@ impl ModelFiles {
             place: args.model_dir.clone(),
             name: args.server.model_name.clone(),
             threads: args.server.threads(),
-            admission: Admission {
-                places: args.server.queue as usize,
-                metrics: Some(metrics.queue(&args.server.model_name)),
-            },
+            admission: args.server.admission(metrics, &args.server.model_name),
             batching: args.server.batching(),
             runtime: Runtime::load(&args.onnxruntime)?,
         })

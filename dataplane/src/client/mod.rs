@@ -1,8 +1,8 @@
 //! Calling a predictor: any V2 or V1 server, over pooled connections, within the request's deadline.
 //!
 //! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address. A call goes
-//! through the circuit [`breaker`], is written and read by [`rest`] or [`grpc`], over a connection of a [`pool`] or a [`shared`] one;
-//! [`retry`] says whether it is tried again, and [`forward`] what of the request's context travels with it.
+//! through the circuit `breaker`, is written and read by `rest` or `grpc`, over a connection of a `pool` or a `shared` one;
+//! `retry` says whether it is tried again, and `forward` what of the request's context travels with it.
 
 use std::{fmt, sync::Arc, time::Duration};
 

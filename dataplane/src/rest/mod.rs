@@ -3,13 +3,13 @@
 //! | path | |
 //! | --- | --- |
 //! | `GET /`, `/metrics`, `/openapi.json` | alive; Prometheus text; what is served here, as OpenAPI |
-//! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict`, `…:explain` | [`v1`] |
-//! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | [`health`], [`v2`] |
-//! | `GET`, `POST /v2/logging` | [`logging`] |
-//! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | [`v2`] |
-//! | `POST /v2/repository/index`, `/v2/repository/models/{m}/{load,unload}` | [`repository`] |
+//! | `GET /v1/models`, `/v1/models/{m}`, `POST /v1/models/{m}:predict`, `…:explain` | `v1` |
+//! | `GET /v2`, `/v2/health/{live,ready}`, `/v2/models` | `health`, `v2` |
+//! | `GET`, `POST /v2/logging` | `logging` |
+//! | `GET /v2/models/{m}[/versions/{v}]`, `…/ready`, `POST …/infer` | `v2` |
+//! | `POST /v2/repository/index`, `/v2/repository/models/{m}/{load,unload}` | `repository` |
 //!
-//! Bodies may be compressed both ways ([`coding`]). A slash at a path's end makes it another path, and those are 404.
+//! Bodies may be compressed both ways (`coding`). A slash at a path's end makes it another path, and those are 404.
 
 use std::{any::Any, sync::Arc};
 
@@ -92,7 +92,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 impl IntoResponse for Error {
-    /// The envelope. What only the log may show goes with it as an extension, for [`crate::observe`].
+    /// The envelope. What only the log may show goes with it as an extension, for `crate::observe`.
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Envelope<'a> {

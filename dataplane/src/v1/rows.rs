@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Rows and ids under keys of one's own. Serves a model ([`V1Codec`]) and calls one (`write_request`, `read_response`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RowsCodec {
     /// Key of the rows, for example `ranking_features`.
     pub rows: String,

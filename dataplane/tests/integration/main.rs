@@ -1,7 +1,8 @@
 //! The data plane as its callers see it. One binary, a file for each behaviour.
 //!
 //! Most tests ask the router itself; where a socket matters they take a free port. Files under `tests/golden` are the wire contract:
-//! `UPDATE_GOLDEN=1` writes them anew.
+//! `UPDATE_GOLDEN=1` writes them anew. Examples are started as processes: `cargo test -p dataplane` builds them,
+//! `--test integration` alone does not.
 
 // A test that can't go on should say where, at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -14,9 +15,11 @@ mod coding;
 mod connections;
 mod contract;
 mod deadline;
+mod docs;
 mod drain;
 mod echo;
 mod errors;
+mod examples;
 mod golden;
 mod grpc;
 mod ids;

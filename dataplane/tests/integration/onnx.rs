@@ -7,7 +7,7 @@ use dataplane::{
     onnx::{Graph, Runtime},
 };
 
-const FLOAT: u64 = 1;
+pub(crate) const FLOAT: u64 = 1;
 const STRING: u64 = 8;
 const INT64: u64 = 7;
 
@@ -28,22 +28,41 @@ fn value(name: &str, element: u64, rows: &str) -> Vec<u8> {
     [message(1, name.as_bytes()), message(2, &message(1, &tensor))].concat()
 }
 
-/// A model that gives back what it takes: each input `name` as `name_out`.
-fn identity(inputs: &[(&str, u64, &str)]) -> Vec<u8> {
-    let node = |name: &str| {
-        let output = format!("{name}_out");
-        [message(1, name.as_bytes()), message(2, output.as_bytes()), message(4, b"Identity")].concat()
-    };
-    let mut graph: Vec<u8> = inputs.iter().flat_map(|(name, _, _)| message(1, &node(name))).collect();
+/// A `NodeProto`: what makes `output` of `inputs`.
+fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|input| message(1, input.as_bytes()));
+    inputs.chain(message(2, output.as_bytes())).chain(message(4, operator.as_bytes())).collect()
+}
+
+/// A model of these nodes, inputs and outputs.
+fn model(nodes: &[Vec<u8>], inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> Vec<u8> {
+    let mut graph: Vec<u8> = nodes.iter().flat_map(|node| message(1, node)).collect();
     graph.extend(message(2, b"g"));
-    graph.extend(inputs.iter().flat_map(|(name, element, rows)| message(11, &value(name, *element, rows))));
-    let outputs = inputs.iter().map(|(name, element, rows)| value(&format!("{name}_out"), *element, rows));
-    graph.extend(outputs.flat_map(|output| message(12, &output)));
+    graph.extend(inputs.iter().flat_map(|input| message(11, input)));
+    graph.extend(outputs.iter().flat_map(|output| message(12, output)));
     let mut model = number(1, 8);
     model.extend([(7 << 3 | 2) as u8, (graph.len() % 128 + 128) as u8, (graph.len() / 128) as u8]);
     model.extend(graph);
     model.extend(message(8, &number(2, 17)));
     model
+}
+
+/// A model that gives back what it takes: each input `name` as `name_out`.
+pub(crate) fn identity(inputs: &[(&str, u64, &str)]) -> Vec<u8> {
+    let output = |name: &str| format!("{name}_out");
+    model(
+        &inputs.iter().map(|(name, ..)| node("Identity", &[name], &output(name))).collect::<Vec<_>>(),
+        &inputs.iter().map(|(name, element, rows)| value(name, *element, rows)).collect::<Vec<_>>(),
+        &inputs.iter().map(|(name, element, rows)| value(&output(name), *element, rows)).collect::<Vec<_>>(),
+    )
+}
+
+/// A model that reads its strings as numbers, which an empty one is not.
+pub(crate) fn failing() -> Vec<u8> {
+    // An `AttributeProto` of type INT.
+    let to_float = [message(1, b"to"), number(3, FLOAT), vec![0xa0, 0x01, 2]].concat();
+    let cast = [node("Cast", &["s"], "y"), message(5, &to_float)].concat();
+    model(&[cast], &[value("s", STRING, "N")], &[value("y", FLOAT, "N")])
 }
 
 /// One for all tests: ONNX Runtime can be started once in a process.
@@ -117,4 +136,11 @@ fn what_is_no_graph_is_refused() {
     for model in [b"".as_slice(), b"no model at all"] {
         assert!(load(model).err().unwrap().starts_with("no ONNX model"), "{model:?}");
     }
+}
+
+#[test]
+fn a_graph_that_can_not_compute_fails_its_self_test() {
+    assert!(load(&identity(&[("x", FLOAT, "N"), ("s", STRING, "N")])).unwrap().warmed().is_ok());
+    let reason = load(&failing()).unwrap().warmed().err().unwrap();
+    assert!(reason.starts_with("it fails its self-test"), "{reason}");
 }

@@ -1,4 +1,4 @@
-//! `examples/toy.rs` as a process of its own, on a free port.
+//! The examples, each as a process of its own, on free ports; `toy` is the one that most tests take.
 
 use std::{
     env,
@@ -11,11 +11,12 @@ use std::{
 
 use serde_json::Value;
 
-const FREE_PORTS: [&str; 6] = ["--host", "127.0.0.1", "--http-port", "0", "--model-name", "toy"];
+const FREE_PORTS: [&str; 4] = ["--host", "127.0.0.1", "--http-port", "0"];
+const TOY: [&str; 6] = ["--host", "127.0.0.1", "--http-port", "0", "--model-name", "toy"];
 
-fn program() -> PathBuf {
+fn program(example: &str) -> PathBuf {
     // cargo puts examples beside the folder of test binaries.
-    let path = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("toy");
+    let path = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example);
     assert!(path.exists(), "{} is missing; `cargo test -p dataplane` builds it", path.display());
     path
 }
@@ -31,13 +32,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it, and waits until it says where it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::of(Command::new(program()).args(FREE_PORTS).args(arguments))
+        Self::of(Command::new(program("toy")).args(TOY).args(arguments))
+    }
+
+    /// Starts another example, and waits until it says where it listens.
+    pub(crate) fn example(name: &str, arguments: &[&str]) -> Self {
+        Self::of(Command::new(program(name)).args(FREE_PORTS).args(arguments))
     }
 
     /// As [`Process::start`], with so many file descriptors.
     pub(crate) fn start_with_descriptors(count: u32, arguments: &[&str]) -> Self {
         let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
-        Self::of(Command::new("sh").args(["-c", &limited]).arg(program()).args(FREE_PORTS).args(arguments))
+        Self::of(Command::new("sh").args(["-c", &limited]).arg(program("toy")).args(TOY).args(arguments))
     }
 
     fn of(command: &mut Command) -> Self {
@@ -60,7 +66,13 @@ impl Process {
     /// How it refuses to start: its exit code and its one line.
     pub(crate) fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
         let ended =
-            Command::new(program()).args(FREE_PORTS).args(arguments).env("HEMLINE_GRPC_PORT", "0").output().unwrap();
+            Command::new(program("toy")).args(TOY).args(arguments).env("HEMLINE_GRPC_PORT", "0").output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    }
+
+    /// How another example refuses to start.
+    pub(crate) fn refusal_of(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let ended = Command::new(program(name)).args(FREE_PORTS).args(arguments).output().unwrap();
         (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
     }
 
