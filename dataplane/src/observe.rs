@@ -6,9 +6,8 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, StatusCode, header},
-    middleware::Next,
     response::Response,
 };
 use tracing::{Instrument, Span, field::Empty};
@@ -19,7 +18,7 @@ use crate::{
     error::{Error, Kind},
     handler::Handler,
     metrics::{ANSWERED, InFlight, InferenceMetrics},
-    telemetry,
+    rest, telemetry,
 };
 
 /// What the steps of an answer took.
@@ -148,7 +147,11 @@ fn code(failure: Option<&Arc<Error>>) -> &'static str {
     failure.map_or(ANSWERED, |error| error.kind().row().code)
 }
 
-pub(crate) async fn observe(State(handler): State<Arc<Handler>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe<F: Future<Output = Response>>(
+    handler: Arc<Handler>,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let begun = Instant::now();
     let headers = request.headers();
     let context =
@@ -168,7 +171,7 @@ pub(crate) async fn observe(State(handler): State<Arc<Handler>>, mut request: Re
     request.extensions_mut().insert(inference.clone());
     let observation =
         Observation { handler, context, inference, span: span.clone(), server_span, begun, answered: false };
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = answer(request).instrument(span).await;
     observation.end(&mut response);
     response
 }
@@ -187,8 +190,8 @@ fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetr
             .with("rpc.method", method.to_owned());
     }
     let method = request.method().as_str();
-    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
-    let span = of(route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
+    let route = rest::template(path);
+    let span = of(route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
         .with("http.request.method", method.to_owned())
         .with("url.path", path.to_owned());
     match route {

@@ -30,6 +30,7 @@ const WORTH_COMPRESSING: usize = 1024;
 const BINARY_OUTPUT: &str = "binary_data_output";
 
 /// The service over one handler.
+#[derive(Debug)]
 pub(super) struct Service(pub(super) Arc<Handler>);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;

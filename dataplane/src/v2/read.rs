@@ -39,7 +39,7 @@ pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferReq
         model_version: None,
         parameters: read_parameters(parameters, "parameters")?,
         inputs: tensors
-            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor, &mut tail))
+            .map(|(number, tensor)| read_members(format_args!("inputs[{number}]"), tensor, &mut tail))
             .collect::<Result<_>>()?,
         outputs: read_outputs(outputs)?,
     };
@@ -54,7 +54,7 @@ fn no_request(error: &serde_json::Error, stopped: Stopped) -> Error {
         Stopped::AtList if error.is_data() => {
             Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
         }
-        Stopped::AtItem(number) if error.is_data() => no_tensor(&format!("inputs[{number}]"), error),
+        Stopped::AtItem(number) if error.is_data() => no_tensor(format_args!("inputs[{number}]"), error),
         _ => unreadable(error, "a V2 request: an object with `inputs`"),
     }
 }
@@ -72,8 +72,8 @@ fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
     outputs
         .map(|(number, [name, parameters])| {
             Ok(RequestedOutput {
-                name: required(name, &format!("outputs[{number}].name"), "a string")?,
-                parameters: read_parameters(parameters, &format!("outputs[{number}].parameters"))?,
+                name: required(name, format_args!("outputs[{number}].name"), "a string")?,
+                parameters: read_parameters(parameters, format_args!("outputs[{number}].parameters"))?,
             })
         })
         .collect()
@@ -150,7 +150,7 @@ pub(crate) fn read_response(json: Option<usize>, body: &[u8]) -> Result<InferRes
     let (json, mut tail) = Tail::split(json, body).map_err(text)?;
     let body: Body<'_> = serde_json::from_slice(json).map_err(|error| format!("no V2 answer: {error}"))?;
     let outputs = body.outputs.iter().enumerate();
-    let outputs = outputs.map(|(number, output)| read_tensor(&format!("outputs[{number}]"), output, &mut tail));
+    let outputs = outputs.map(|(number, output)| read_tensor(format_args!("outputs[{number}]"), output, &mut tail));
     let outputs = outputs.collect::<Result<_>>().map_err(text)?;
     tail.end().map_err(text)?;
     Ok(InferResponse {

@@ -1,5 +1,7 @@
 //! Reading tensors: a JSON object each, with its elements in it or in the binary data behind.
 
+use std::{borrow::Cow, fmt};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -57,30 +59,33 @@ impl<'a> Tail<'a> {
     }
 }
 
+/// A place in the body, written only where something is wrong there.
+type Place<'a> = fmt::Arguments<'a>;
+
 /// Reads one tensor; `place` is where it stands in the body.
-pub(super) fn read_tensor(place: &str, tensor: &RawValue, tail: &mut Tail<'_>) -> Result<Tensor> {
+pub(super) fn read_tensor(place: Place<'_>, tensor: &RawValue, tail: &mut Tail<'_>) -> Result<Tensor> {
     let members = read_raw(tensor, TENSOR).map_err(|error| no_tensor(place, &error))?;
     read_members(place, members, tail)
 }
 
 /// Reads the members of one.
 pub(super) fn read_members(
-    place: &str,
+    place: Place<'_>,
     [name, shape, datatype, data, parameters]: [Option<&RawValue>; 5],
     tail: &mut Tail<'_>,
 ) -> Result<Tensor> {
-    let name: String = required(name, &format!("{place}.name"), "a string")?;
-    let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
-    let shape: Vec<usize> = required(shape, &at("shape"), "a list of whole numbers from 0")?;
+    let name: String = required(name, format_args!("{place}.name"), "a string")?;
+    let at = |field| At { place, tensor: &name, field };
+    let shape: Vec<usize> = required(shape, at("shape"), "a list of whole numbers from 0")?;
     if shape.len() > MAX_RANK {
         let (field, got) = (at("shape"), shape.len());
         return Err(Error::invalid(format!("field `{field}`: expected at most {MAX_RANK} dimensions, got {got}")));
     }
-    let datatype: String = required(datatype, &at("datatype"), "a string")?;
-    let datatype = Datatype::from_name(&datatype).ok_or_else(|| {
-        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype)))
+    let datatype: Text<'_> = required(datatype, at("datatype"), "a string")?;
+    let datatype = Datatype::from_name(&datatype.0).ok_or_else(|| {
+        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype.0)))
     })?;
-    let mut parameters = read_parameters(parameters, &at("parameters"))?;
+    let mut parameters = read_parameters(parameters, at("parameters"))?;
     let data = match (data, parameters.remove(BINARY_SIZE)) {
         (None, Some(size)) => read_binary(&name, datatype, &shape, &size, tail)
             .map_err(|text| Error::invalid(format!("field `{}`: {text}", at("parameters.binary_data_size"))))?,
@@ -96,11 +101,28 @@ pub(super) fn read_members(
             read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{}`", at("data"))))?
         }
         (None, None) if tail.rest.is_some_and(|rest| !rest.is_empty()) => {
-            return Err(missing(&at("data"), "a list of elements, or parameters.binary_data_size"));
+            return Err(missing(at("data"), "a list of elements, or parameters.binary_data_size"));
         }
-        (None, None) => return Err(missing(&at("data"), "a list of elements")),
+        (None, None) => return Err(missing(at("data"), "a list of elements")),
     };
     Ok(Tensor::new(name, shape, data)?.with_parameters(parameters))
+}
+
+/// A text that is looked at and let go, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A field of a tensor, as errors name it.
+struct At<'a> {
+    place: Place<'a>,
+    tensor: &'a str,
+    field: &'a str,
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`.{}", self.place, shown(self.tensor), self.field)
+    }
 }
 
 fn read_binary(
@@ -116,18 +138,18 @@ fn read_binary(
     Data::from_raw(datatype, count, raw)
 }
 
-pub(super) fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
+pub(super) fn no_tensor(place: Place<'_>, error: &serde_json::Error) -> Error {
     let expected = "a tensor: an object with name, shape, datatype and data";
     Error::invalid(format!("field `{place}`: expected {expected} ({})", plain(error)))
 }
 
-pub(super) fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Parameters> {
+pub(super) fn read_parameters(raw: Option<&RawValue>, field: impl fmt::Display) -> Result<Parameters> {
     Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
 }
 
 pub(super) fn optional<'a, T: Deserialize<'a>>(
     raw: Option<&'a RawValue>,
-    field: &str,
+    field: impl fmt::Display,
     expected: &str,
 ) -> Result<Option<T>> {
     let Some(raw) = raw else { return Ok(None) };
@@ -136,10 +158,14 @@ pub(super) fn optional<'a, T: Deserialize<'a>>(
         .map_err(|error| Error::invalid(format!("field `{field}`: expected {expected} ({})", plain(&error))))
 }
 
-pub(super) fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<T> {
-    optional(raw, field, expected)?.ok_or_else(|| missing(field, expected))
+pub(super) fn required<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    field: impl fmt::Display,
+    expected: &str,
+) -> Result<T> {
+    optional(raw, &field, expected)?.ok_or_else(|| missing(field, expected))
 }
 
-pub(super) fn missing(field: &str, expected: &str) -> Error {
+pub(super) fn missing(field: impl fmt::Display, expected: &str) -> Error {
     Error::invalid(format!("field `{field}`: missing (expected {expected})"))
 }
