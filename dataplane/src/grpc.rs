@@ -28,7 +28,6 @@ use tower::Service as _;
 
 use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
 use crate::{
-    context::Context,
     error::{Error, Kind},
     handler::{Handler, deadline_exceeded},
     observe::Inference,
@@ -160,9 +159,11 @@ async fn complete(calls: Calls, mut request: Request) -> Response {
         request.headers_mut().remove(ACCEPT_ENCODING);
     }
     let uri = request.uri().clone();
-    let inference = request.extensions().get::<Inference>().cloned().unwrap_or_default();
+    let Some(inference) = request.extensions().get::<Inference>().cloned() else {
+        return refusal(Error::internal("a call that nobody observes"));
+    };
     let infers = uri.path() == MODEL_INFER;
-    let deadline = request.extensions().get::<Context>().map(Context::deadline).filter(|_| infers);
+    let deadline = infers.then(|| inference.context().deadline());
     let mut response = match deadline {
         // The core holds inferences to their deadline; this holds callers to it who don't get their message sent.
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), calls.call(request)).await {

@@ -72,11 +72,9 @@ impl GrpcInferenceService for Service {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let (metadata, extensions, message) = request.into_parts();
-        if let Some(inference) = extensions.get::<Inference>() {
-            inference.begins("grpc", &self.0, &message.model_name);
-        }
-        let context = extensions.get::<Context>().ok_or_else(|| Error::internal("a request without a context"))?;
-        let message = self.infer(message, context).await?;
+        let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
+        inference.begins("grpc", &self.0, &message.model_name);
+        let message = self.infer(message, inference.context()).await?;
         // It is accepted only where it may be worth it; see [`super::complete`].
         let small = metadata.contains_key(ACCEPT_ENCODING.as_str()) && message.encoded_len() < WORTH_COMPRESSING;
         let mut response = Response::new(message);

@@ -70,7 +70,6 @@ impl Verb {
 
 pub(super) async fn act(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
     Extension(inference): Extension<Inference>,
     target: Path<String>,
     headers: HeaderMap,
@@ -80,7 +79,7 @@ pub(super) async fn act(
     match Verb::split(&target) {
         (name, Some(verb)) => {
             inference.begins("v1", &handler, name);
-            answer(&handler, &context, (name, verb), &headers, body).await
+            answer(&handler, inference.context(), (name, verb), &headers, body).await
         }
         (_, None) => match target.rsplit_once(':') {
             Some((name, verb)) if !handler.repository.has(&target) => {
