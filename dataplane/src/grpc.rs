@@ -12,27 +12,26 @@
 //! Requests may be compressed with gzip or deflate; `--max-body-bytes` bounds what they decompress to. An answer of 1 KiB or more to a
 //! compressed request is compressed too, where the caller accepts it.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, Uri, header},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use tonic::{Status, codec::CompressionEncoding, server::NamedService};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, health_server::HealthServer};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::Service as _;
 
-use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, status::status};
+use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
 use crate::{
-    context::Context,
     error::{Error, Kind},
     handler::{Handler, deadline_exceeded},
     observe::Inference,
-    worker::panic_text,
+    router::caught,
 };
 
 mod codec;
@@ -52,31 +51,73 @@ const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encodin
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Every gRPC route over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
-pub fn router(handler: Arc<Handler>) -> Router {
-    /// A service under its name, for messages up to the limit.
-    macro_rules! serve {
-        ($router:expr, $service:expr) => {{
-            let service = $service
-                .max_decoding_message_size(handler.limits.body)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .accept_compressed(CompressionEncoding::Deflate)
-                .send_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Deflate);
-            $router.route_service(&path_of(&service), service)
-        }};
+/// The services, each with the slash that its methods' names follow.
+const SERVICES: [&str; 4] = [
+    "/inference.GRPCInferenceService/",
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+
+/// Whether this is the path of a method of the services here.
+pub(crate) fn serves(path: &str) -> bool {
+    SERVICES.iter().any(|service| path.strip_prefix(service).is_some_and(|method| !method.is_empty()))
+}
+
+/// Every gRPC service over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    handler: Arc<Handler>,
+    /// Asked without a router in between: it has nothing to tell apart.
+    inference: GrpcInferenceServiceServer<Service>,
+    others: Router,
+}
+
+impl Calls {
+    pub(crate) fn new(handler: Arc<Handler>) -> Self {
+        /// A service for messages up to the limit.
+        macro_rules! limited {
+            ($service:expr) => {
+                $service
+                    .max_decoding_message_size(handler.limits.body)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Deflate)
+                    .send_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Deflate)
+            };
+        }
+        /// A service under its name.
+        macro_rules! serve {
+            ($router:expr, $service:expr) => {{
+                let service = limited!($service);
+                $router.route_service(&path_of(&service), service)
+            }};
+        }
+        let inference = limited!(GrpcInferenceServiceServer::new(Service(handler.clone())));
+        let mut others = serve!(Router::new(), HealthServer::new(health::Health(handler.clone())));
+        match reflection().build_v1() {
+            Ok(service) => others = serve!(others, service),
+            Err(error) => tracing::error!(%error, "no reflection"),
+        }
+        match reflection().build_v1alpha() {
+            Ok(service) => others = serve!(others, service),
+            Err(error) => tracing::error!(%error, "no reflection"),
+        }
+        Self { handler, inference, others }
     }
-    let router = serve!(Router::new(), GrpcInferenceServiceServer::new(service::Service(handler.clone())));
-    let mut router = serve!(router, HealthServer::new(health::Health(handler.clone())));
-    match reflection().build_v1() {
-        Ok(service) => router = serve!(router, service),
-        Err(error) => tracing::error!(%error, "no reflection"),
+
+    /// Answers a call of a path that is served here.
+    pub(crate) async fn answer(self, request: Request) -> Response {
+        complete(self, request).await
     }
-    match reflection().build_v1alpha() {
-        Ok(service) => router = serve!(router, service),
-        Err(error) => tracing::error!(%error, "no reflection"),
+
+    async fn call(mut self, request: Request) -> Response {
+        if request.uri().path().starts_with(SERVICES[0]) {
+            let answer = self.inference.call(request).map(|answer| answer.map(IntoResponse::into_response));
+            return caught(answer, refusal).await;
+        }
+        caught(self.others.call(request), refusal).await
     }
-    router.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn_with_state(handler, complete))
 }
 
 fn path_of<S: NamedService>(_: &S) -> String {
@@ -106,14 +147,10 @@ pub(crate) fn refusal(error: impl Into<Arc<Error>>) -> Response {
     status(error).into_http::<Body>()
 }
 
-#[allow(clippy::needless_pass_by_value)] // tower-http's signature
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    refusal(Error::internal(format!("a handler panicked: {}", panic_text(panic.as_ref()))))
-}
-
 /// Around every call: what the library below refuses by itself becomes a row of the table too, and what failed is told to those who
 /// count and log.
-async fn complete(State(handler): State<Arc<Handler>>, mut request: Request, next: Next) -> Response {
+async fn complete(calls: Calls, mut request: Request) -> Response {
+    let handler = calls.handler.clone();
     if !is_grpc(request.headers()) {
         return Error::new(Kind::UnsupportedMediaType, "expected content type application/grpc").into_response();
     }
@@ -122,9 +159,11 @@ async fn complete(State(handler): State<Arc<Handler>>, mut request: Request, nex
         request.headers_mut().remove(ACCEPT_ENCODING);
     }
     let uri = request.uri().clone();
-    let inference = request.extensions().get::<Inference>().cloned().unwrap_or_default();
+    let Some(inference) = request.extensions().get::<Inference>().cloned() else {
+        return refusal(Error::internal("a call that nobody observes"));
+    };
     let infers = uri.path() == MODEL_INFER;
-    let mut response = if infers { infer(&handler, request, next).await } else { next.run(request).await };
+    let mut response = if infers { infer(calls, &inference, request).await } else { calls.call(request).await };
     if !response.headers().contains_key(STATUS) {
         return response;
     }
@@ -148,15 +187,13 @@ async fn complete(State(handler): State<Arc<Handler>>, mut request: Request, nex
 
 /// Lets an inference in before its message is read. The core holds it to its deadline; this holds callers to theirs who don't get their
 /// message sent.
-async fn infer(handler: &Handler, request: Request, next: Next) -> Response {
-    let _permit = match handler.admit() {
+async fn infer(calls: Calls, inference: &Inference, request: Request) -> Response {
+    let _permit = match calls.handler.admit() {
         Ok(permit) => permit,
         Err(error) => return refusal(error),
     };
-    let Some(deadline) = request.extensions().get::<Context>().map(Context::deadline) else {
-        return next.run(request).await;
-    };
-    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+    let deadline = inference.context().deadline();
+    match tokio::time::timeout_at(deadline.into(), calls.call(request)).await {
         Ok(response) => response,
         Err(_) => refusal(deadline_exceeded()),
     }

@@ -12,11 +12,13 @@ use serde::{
 use crate::tensor::Data;
 
 mod elements;
+mod numbers;
 mod object;
 
-pub(crate) use elements::{Cursor, append_data, push, read_data, shown};
+pub(crate) use elements::{Cursor, append_data, read_data, shown, take};
 pub(crate) use object::{
-    List, MAX_TENSORS, Members, MembersAndList, Raw, Stopped, plain, read_raw, read_slice, unreadable,
+    List, Listed, MAX_TENSORS, Members, MembersAndList, MembersAndLists, Raw, Stopped, plain, read_raw, read_slice,
+    unreadable,
 };
 
 /// Elements as a flat JSON array. A float that JSON has no number for is `null`.

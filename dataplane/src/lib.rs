@@ -105,5 +105,5 @@ pub use handler::Handler;
 pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Model, ModelMetadata, SyncModel, TensorMetadata};
 pub use parameters::{Parameter, Parameters};
-pub use router::router;
+pub use router::{Routes, router};
 pub use tensor::{BytesData, Data, Datatype, Tensor};

@@ -6,12 +6,11 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
-    middleware::Next,
+    extract::Request,
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
     response::Response,
 };
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Span, field::Empty};
 
 use crate::{
     config,
@@ -19,7 +18,11 @@ use crate::{
     error::{Error, Kind},
     handler::Handler,
     metrics::{ANSWERED, InFlight, InferenceMetrics},
-    telemetry,
+    rest,
+    telemetry::{
+        self,
+        scope::{self, Scope},
+    },
 };
 
 /// What the steps of an answer took.
@@ -35,13 +38,18 @@ const RPC_SYSTEM: &str = "rpc.system";
 /// What an inference is counted as whose caller left before the answer. No answer carries it.
 const ABANDONED: &str = "abandoned";
 
+/// The field of a request's lines that names its model.
+const MODEL: &str = "model";
+
 /// Which inference a request is, if it is one, and how it failed, if it did. A route that infers says so as it begins, so that what ends
 /// early (a refusal, a panic, a caller who leaves) is counted and logged with its model too. Other routes are not counted.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Inference(Arc<Fate>);
 
-#[derive(Default)]
 struct Fate {
+    context: Context,
+    method: Method,
+    uri: Uri,
     begun: OnceLock<Begun>,
     failure: OnceLock<Arc<Error>>,
 }
@@ -58,7 +66,7 @@ impl Inference {
             return;
         }
         let model = if handler.repository.has(model) { model } else { "" };
-        Span::current().record("model", model);
+        Span::current().record(MODEL, model);
         let begun = Begun { metrics: handler.metrics.of(protocol, model), _in_flight: handler.metrics.begin() };
         drop(self.0.begun.set(begun));
     }
@@ -68,17 +76,39 @@ impl Inference {
         drop(self.0.failure.set(error));
     }
 
+    /// A request that is not known to be one.
+    fn new(context: Context, request: &Request) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self(Arc::new(Fate { context, method, uri, begun: OnceLock::new(), failure: OnceLock::new() }))
+    }
+
+    /// The request's context.
+    pub(crate) fn context(&self) -> &Context {
+        &self.0.context
+    }
+
     fn metrics(&self) -> Option<&InferenceMetrics> {
         self.0.begun.get().map(|begun| begun.metrics.as_ref())
+    }
+}
+
+impl scope::Request for Fate {
+    fn fields(&self, write: &mut dyn FnMut(&'static str, &str)) {
+        write("request_id", self.context.request_id());
+        write("trace_id", self.context.trace().id());
+        write("method", self.method.as_str());
+        write("path", self.uri.path());
+        if let Some(begun) = self.begun.get() {
+            write(MODEL, begun.metrics.model());
+        }
     }
 }
 
 /// One request, from its head to its answer, or to where its caller left.
 struct Observation {
     handler: Arc<Handler>,
-    context: Context,
     inference: Inference,
-    span: Span,
+    scope: Scope,
     /// As a collector gets it, where it does.
     server_span: Option<Box<telemetry::Span>>,
     begun: Instant,
@@ -91,7 +121,7 @@ impl Observation {
         let failure = response.extensions().get::<Arc<Error>>().or_else(|| self.inference.0.failure.get()).cloned();
         let status = response.status();
         if let Some(metrics) = self.inference.metrics() {
-            let timeline = self.context.timeline(self.begun);
+            let timeline = self.inference.context().timeline(self.begun);
             metrics.ended(code(failure.as_ref()), self.begun.elapsed());
             if let Some(phases) = timeline.phases(failure.is_none()) {
                 metrics.kserve(&phases);
@@ -102,14 +132,14 @@ impl Observation {
         self.trace(Some(status), failure.as_ref());
         let quiet = self.inference.metrics().is_none() || !self.handler.telemetry.access_log;
         let inference = self.inference.metrics().is_some();
-        self.span.in_scope(|| log(status, failure.as_ref(), inference, quiet, self.begun.elapsed()));
-        response.headers_mut().insert(REQUEST_ID, self.context.request_id_header());
+        self.scope.run(|| log(status, failure.as_ref(), inference, quiet, self.begun.elapsed()));
+        response.headers_mut().insert(REQUEST_ID, self.inference.context().request_id_header());
     }
 
     /// Probes and scrapes are no part of a trace.
     fn trace(&mut self, status: Option<StatusCode>, failure: Option<&Arc<Error>>) {
         let (Some(tracer), Some(span), Some(metrics)) =
-            (self.context.tracer(), self.server_span.take(), self.inference.metrics())
+            (self.inference.context().tracer(), self.server_span.take(), self.inference.metrics())
         else {
             return;
         };
@@ -118,7 +148,7 @@ impl Observation {
             .with("inference.protocol", metrics.protocol())
             .with("inference.model", metrics.model().to_owned())
             .with("inference.code", outcome)
-            .with("inference.request_id", self.context.request_id().to_owned());
+            .with("inference.request_id", self.inference.context().request_id().to_owned());
         let grpc = span.attributes.iter().any(|(name, _)| *name == RPC_SYSTEM);
         let span = match (grpc, status) {
             (true, _) => span.with("rpc.grpc.status_code", failure.map_or(0, |error| error.kind().row().grpc.into())),
@@ -139,7 +169,7 @@ impl Drop for Observation {
                 metrics.ended(ABANDONED, self.begun.elapsed());
             }
             self.trace(None, None);
-            self.span.in_scope(|| tracing::info!(took_us = micros(self.begun.elapsed()), "the caller left"));
+            self.scope.run(|| tracing::info!(took_us = micros(self.begun.elapsed()), "the caller left"));
         }
     }
 }
@@ -148,29 +178,35 @@ fn code(failure: Option<&Arc<Error>>) -> &'static str {
     failure.map_or(ANSWERED, |error| error.kind().row().code)
 }
 
-pub(crate) async fn observe(State(handler): State<Arc<Handler>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe<F: Future<Output = Response>>(
+    handler: Arc<Handler>,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let begun = Instant::now();
     let headers = request.headers();
     let context =
         Context::from_headers(headers, budget(headers, handler.limits.time), &handler.telemetry, &handler.metrics);
-    // At the level of errors, so that no filter that shows a request's line hides whose it is.
-    let span = tracing::error_span!(
+    let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
+    let inference = Inference::new(context, &request);
+    let scope = Scope::of(inference.0.clone(), || span(inference.context(), &request));
+    request.extensions_mut().insert(inference.clone());
+    let observation = Observation { handler, inference, scope, server_span, begun, answered: false };
+    let mut response = observation.scope.hold(answer(request)).await;
+    observation.end(&mut response);
+    response
+}
+
+/// A request's span. At the level of errors, so that no filter that shows a request's line hides whose it is.
+fn span(context: &Context, request: &Request) -> Span {
+    tracing::error_span!(
         "request",
         request_id = context.request_id(),
         trace_id = context.trace().id(),
         method = request.method().as_str(),
         path = request.uri().path(),
         model = Empty,
-    );
-    let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
-    let inference = Inference::default();
-    request.extensions_mut().insert(context.clone());
-    request.extensions_mut().insert(inference.clone());
-    let observation =
-        Observation { handler, context, inference, span: span.clone(), server_span, begun, answered: false };
-    let mut response = next.run(request).instrument(span).await;
-    observation.end(&mut response);
-    response
+    )
 }
 
 /// A request as OpenTelemetry's semantic conventions describe it.
@@ -187,8 +223,8 @@ fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetr
             .with("rpc.method", method.to_owned());
     }
     let method = request.method().as_str();
-    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
-    let span = of(route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
+    let route = rest::template(path);
+    let span = of(route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
         .with("http.request.method", method.to_owned())
         .with("url.path", path.to_owned());
     match route {

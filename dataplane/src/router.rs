@@ -1,22 +1,91 @@
-//! Every protocol on one router.
+//! Every protocol as one service.
 
-use std::sync::Arc;
+use std::{any::Any, convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc, task};
 
 use axum::{
     Router,
+    body::{Body, Bytes, HttpBody},
     extract::Request,
-    middleware,
+    http,
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
+use tower::Service;
 
-use crate::{grpc, handler::Handler, observe, rest};
+use crate::{error::Error, grpc, handler::Handler, observe, rest, worker::panic_text};
 
 /// REST and gRPC over one handler, with ids, deadlines, counts and log lines for every request.
-pub fn router(handler: Arc<Handler>) -> Router {
-    rest::router(handler.clone())
-        .merge(grpc::router(handler.clone()))
-        .fallback(unknown)
-        .layer(middleware::from_fn_with_state(handler, observe::observe))
+pub fn router(handler: Arc<Handler>) -> Routes {
+    let grpc = grpc::Calls::new(handler.clone());
+    Routes { rest: rest::router(handler.clone()).fallback(unknown), grpc, handler }
+}
+
+/// Every protocol's routes, as a [`Service`] that answers any request; `Router::from` makes a router of it.
+///
+/// What all requests share is called here instead of being a `Router::layer`: each layer would box every request's future and body
+/// once more, which costs a small request as much as answering it.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    handler: Arc<Handler>,
+    rest: Router,
+    grpc: grpc::Calls,
+}
+
+impl Routes {
+    /// These and further ones.
+    ///
+    /// # Panics
+    /// A route is there already, or both have a fallback.
+    #[must_use]
+    pub fn merge(mut self, routes: Router) -> Self {
+        self.rest = self.rest.merge(routes);
+        self
+    }
+}
+
+impl<B> Service<http::Request<B>> for Routes
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let (handler, request) = (self.handler.clone(), request.map(Body::new));
+        if grpc::serves(request.uri().path()) {
+            let grpc = self.grpc.clone();
+            return Box::pin(observe::observe(handler, request, |request| grpc.answer(request)).map(Ok));
+        }
+        let rest = self.rest.clone();
+        Box::pin(observe::observe(handler, request, |request| rest::answer(rest, request)).map(Ok))
+    }
+}
+
+impl From<Routes> for Router {
+    fn from(routes: Routes) -> Self {
+        Self::new().fallback_service(routes)
+    }
+}
+
+/// An answer even where the code that makes it panics: `panicked` says it in the caller's protocol.
+pub(crate) async fn caught(
+    answer: impl Future<Output = Result<Response, Infallible>>,
+    panicked: impl FnOnce(Error) -> Response,
+) -> Response {
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Err(panic) => panicked(a_panic(panic.as_ref())),
+    }
+}
+
+fn a_panic(panic: &(dyn Any + Send)) -> Error {
+    Error::internal(format!("a handler panicked: {}", panic_text(panic)))
 }
 
 /// What is served nowhere, said in the caller's protocol.
@@ -24,5 +93,5 @@ async fn unknown(request: Request) -> Response {
     if grpc::is_grpc(request.headers()) {
         return grpc::refusal(grpc::unknown_method(request.uri()));
     }
-    rest::unknown_route(request).await.into_response()
+    rest::unknown_route(&request).into_response()
 }

@@ -1,6 +1,6 @@
 //! Bind, serve, hear the signals, drain.
 //!
-//! One [`Router`] answers on every data `listener`: REST, gRPC, and a Unix socket; `admin` has a port of its own. A
+//! One [`Routes`] answers on every data `listener`: REST, gRPC, and a Unix socket; `admin` has a port of its own. A
 //! `connection` may come over `tls`, speaks HTTP/1 or HTTP/2, and is borne with as `patience` says, by what `activity` saw.
 //! Told to stop, the server leaves by `drain`.
 
@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     readiness::Readiness,
     repository::{self, Repository},
-    router,
+    router::{Routes, router},
     telemetry::Telemetry,
 };
 
@@ -29,7 +29,7 @@ mod patience;
 mod start;
 mod tls;
 
-use connection::Endpoint;
+use connection::{App, Endpoint};
 use drain::Signals;
 use listener::{Listener, Listeners};
 pub use start::{Start, model, start};
@@ -50,7 +50,7 @@ pub struct Server<'a> {
     args: &'a ServerArgs,
     readiness: Readiness,
     metrics: Metrics,
-    data: Router,
+    data: Routes,
     admin: Router,
     repository: Repository,
     telemetry: Telemetry,
@@ -142,9 +142,9 @@ impl<'a> Server<'a> {
     /// Accepts in the background, until the sender that it returns says that it closes.
     fn accept(&self, tls: Option<Current>, listeners: Listeners) -> watch::Sender<bool> {
         let closing = watch::Sender::new(false);
-        let endpoint = |name, router: &Router, tls| Endpoint {
+        let endpoint = |name, app: App, tls| Endpoint {
             name,
-            router: router.clone(),
+            app,
             tls,
             http: connection::http(),
             limits: (&self.args.connections).into(),
@@ -157,10 +157,10 @@ impl<'a> Server<'a> {
         let (data, admin) = (permits(), permits());
         let Listeners { rest, grpc, uds, admin: admin_port } = listeners;
         let all = [
-            (Some(rest), endpoint("rest", &self.data, tls.clone()), data.clone()),
-            (grpc, endpoint("grpc", &self.data, tls), data.clone()),
-            (uds, endpoint("uds", &self.data, None), data),
-            (admin_port, endpoint("admin", &self.admin, None), admin),
+            (Some(rest), endpoint("rest", App::Data(self.data.clone()), tls.clone()), data.clone()),
+            (grpc, endpoint("grpc", App::Data(self.data.clone()), tls), data.clone()),
+            (uds, endpoint("uds", App::Data(self.data.clone()), None), data),
+            (admin_port, endpoint("admin", App::Admin(self.admin.clone()), None), admin),
         ];
         for (listener, endpoint, permits) in all {
             if let Some(listener) = listener {

@@ -15,6 +15,7 @@ mod args;
 mod lines;
 #[cfg(feature = "otlp")]
 mod otlp;
+pub(crate) mod scope;
 #[cfg_attr(not(feature = "otlp"), allow(dead_code))] // nobody takes spans then
 mod tracer;
 
@@ -77,14 +78,15 @@ fn tracer(_: &str, _: &TelemetryArgs, _: ServerInfo, _: &Metrics) -> Result<Arc<
 }
 
 /// Starts logging. `filter` is a level or a list of `target=level`, as `RUST_LOG` takes it. Each JSON line names the inference service
-/// where KServe says which one it is (`INFERENCE_SERVICE_NAME`), and each line of a request carries the fields of the request's span.
+/// where KServe says which one it is (`INFERENCE_SERVICE_NAME`), and each line of a request carries the request's ids, method, path and model.
 ///
 /// # Errors
 /// The filter can't be read.
 pub fn init(filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log-level `{filter}`: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let layer: Box<dyn Layer<_> + Send + Sync> = if io::stderr().is_terminal() {
+    let terminal = io::stderr().is_terminal();
+    let layer: Box<dyn Layer<_> + Send + Sync> = if terminal {
         Box::new(fmt::layer().with_writer(io::stderr))
     } else {
         Box::new(JsonLines::new(io::stderr, env::var("INFERENCE_SERVICE_NAME").ok()))
@@ -93,6 +95,9 @@ pub fn init(filter: &str) -> Result<(), String> {
     // A second start in one process (tests) keeps the first one's logs.
     if registry.try_init().is_ok() {
         let _ = FILTER.set(handle);
+        if !terminal {
+            scope::ask();
+        }
         panic::set_hook(Box::new(log_panic));
     }
     Ok(())

@@ -148,6 +148,12 @@ pub struct BytesData {
 }
 
 impl BytesData {
+    /// Makes room for so many more elements, of so many bytes in all.
+    pub(crate) fn reserve(&mut self, elements: usize, bytes: usize) {
+        self.ends.reserve(elements);
+        self.bytes.reserve(bytes);
+    }
+
     /// Appends one element.
     pub fn push(&mut self, element: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(element.as_ref());

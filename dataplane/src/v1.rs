@@ -60,6 +60,13 @@ impl Default for Predictions {
 }
 
 impl Predictions {
+    /// With room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        let mut empty = Self::default();
+        empty.json.reserve(bytes);
+        empty
+    }
+
     /// Appends one.
     ///
     /// # Errors

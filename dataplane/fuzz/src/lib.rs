@@ -4,12 +4,11 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use axum::{
-    Router,
     body::Body,
     http::{Request, StatusCode, request::Builder},
 };
 use dataplane::{
-    Context, Datatype, Handler, InferRequest, InferResponse, Model, ModelMetadata, Result, TensorMetadata,
+    Context, Datatype, Handler, InferRequest, InferResponse, Model, ModelMetadata, Result, Routes, TensorMetadata,
     config::CloudEvents,
     handler::ServerInfo,
     limits::Limits,
@@ -47,7 +46,7 @@ fn model(name: &str, inputs: Vec<TensorMetadata>) -> std::sync::Arc<Echo> {
     }))
 }
 
-fn router() -> Router {
+fn router() -> Routes {
     let columns = vec![
         TensorMetadata::new("x", Datatype::Fp32, &[-1, 1]),
         TensorMetadata::new("s", Datatype::Bytes, &[-1]),
@@ -67,7 +66,7 @@ fn router() -> Router {
     }))
 }
 
-static SERVER: LazyLock<(Runtime, Router)> = LazyLock::new(|| {
+static SERVER: LazyLock<(Runtime, Routes)> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     (runtime, router())
 });

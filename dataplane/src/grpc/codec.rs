@@ -9,9 +9,8 @@ use prost::{
 };
 use tonic::{
     Status,
-    codec::{DecodeBuf, Decoder},
+    codec::{DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::ProstEncoder;
 
 use super::status::status;
 use crate::{error::Error, json::MAX_TENSORS};
@@ -32,15 +31,29 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = Writer<T>;
     type Decoder = Reader<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        Writer(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         Reader(PhantomData)
+    }
+}
+
+/// Writes messages.
+pub(super) struct Writer<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for Writer<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // The buffer would grow by doubling, and copy what is written each time.
+        buf.reserve(message.encoded_len());
+        message.encode(buf).map_err(|failure| status(Error::internal(failure)))
     }
 }
 

@@ -30,6 +30,7 @@ const WORTH_COMPRESSING: usize = 1024;
 const BINARY_OUTPUT: &str = "binary_data_output";
 
 /// The service over one handler.
+#[derive(Debug)]
 pub(super) struct Service(pub(super) Arc<Handler>);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
@@ -71,11 +72,9 @@ impl GrpcInferenceService for Service {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let (metadata, extensions, message) = request.into_parts();
-        if let Some(inference) = extensions.get::<Inference>() {
-            inference.begins("grpc", &self.0, &message.model_name);
-        }
-        let context = extensions.get::<Context>().ok_or_else(|| Error::internal("a request without a context"))?;
-        let message = self.infer(message, context).await?;
+        let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
+        inference.begins("grpc", &self.0, &message.model_name);
+        let message = self.infer(message, inference.context()).await?;
         // It is accepted only where it may be worth it; see [`super::complete`].
         let small = metadata.contains_key(ACCEPT_ENCODING.as_str()) && message.encoded_len() < WORTH_COMPRESSING;
         let mut response = Response::new(message);

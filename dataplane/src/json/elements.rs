@@ -1,11 +1,11 @@
 //! Elements of tensors, read straight from the text.
 
-use half::{bf16, f16};
 use serde_json::value::RawValue;
 
+use super::numbers::Element;
 use crate::{
     error::{Error, Result},
-    tensor::{Data, Datatype, element_count},
+    tensor::{BytesData, Data, Datatype, element_count},
 };
 
 /// Walks the brackets and elements of an array. The text is a [`RawValue`]'s, so its syntax is right.
@@ -27,6 +27,11 @@ impl<'a> Cursor<'a> {
 
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// What is not gone over yet.
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     /// Goes into an array, if one begins here.
@@ -58,69 +63,85 @@ impl<'a> Cursor<'a> {
                 end + 1
             }
             Some(b'{' | b'[') => bytes.len(),
-            _ => bytes.iter().position(|byte| b",] \t\r\n".contains(byte)).unwrap_or(bytes.len()),
+            _ => {
+                let delimits = |byte: &u8| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
+                bytes.iter().position(delimits).unwrap_or(bytes.len())
+            }
         };
         self.at += end.min(bytes.len());
         rest.get(..end).unwrap_or(rest)
     }
 }
 
-/// An element that is a JSON number or word. Integers are exact, floats the nearest; what JSON can say and the type can't is refused.
-trait Element: Sized {
-    fn read(token: &str) -> Option<Self>;
+/// Elements in the making.
+trait Sink {
+    fn len(&self) -> usize;
+
+    /// Makes room for so many more, written in `bytes` of text.
+    fn reserve(&mut self, count: usize, bytes: usize);
+
+    /// Appends the element that begins here; the token, where it is none of this datatype.
+    fn take<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<(), &'a str>;
 }
 
-macro_rules! elements {
-    ($($element:ty)*) => {
-        $(impl Element for $element {
-            fn read(token: &str) -> Option<Self> {
-                token.parse().ok()
-            }
-        })*
+impl<E: Element> Sink for Vec<E> {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn reserve(&mut self, count: usize, _: usize) {
+        Self::reserve(self, count);
+    }
+
+    #[inline]
+    fn take<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<(), &'a str> {
+        if let Some((element, length)) = E::read_plain(cursor.rest()) {
+            cursor.at += length;
+            self.push(element);
+            return Ok(());
+        }
+        let token = cursor.scalar();
+        E::read(token).map(|element| self.push(element)).ok_or(token)
+    }
+}
+
+impl Sink for BytesData {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn reserve(&mut self, count: usize, bytes: usize) {
+        Self::reserve(self, count, bytes);
+    }
+
+    #[inline]
+    fn take<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<(), &'a str> {
+        let token = cursor.scalar();
+        match token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(plain) if !plain.as_bytes().contains(&b'\\') => self.push(plain),
+            Some(_) => self.push(serde_json::from_str::<String>(token).map_err(|_| token)?),
+            None => return Err(token),
+        }
+        Ok(())
+    }
+}
+
+/// Calls something with the elements, whatever their type: the type is chosen once, not again for each of them.
+macro_rules! with_elements {
+    ($data:expr, $elements:ident => $work:expr) => {
+        with_elements!($data, $elements => $work;
+            Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64 Bytes)
+    };
+    ($data:expr, $elements:ident => $work:expr; $($variant:ident)*) => {
+        match $data {
+            $(Data::$variant($elements) => $work,)*
+        }
     };
 }
 
-elements!(bool u8 u16 u32 u64 i8 i16 i32 i64);
-
-impl Element for f32 {
-    fn read(token: &str) -> Option<Self> {
-        token.parse().ok().filter(|number: &Self| number.is_finite())
-    }
-}
-
-impl Element for f64 {
-    fn read(token: &str) -> Option<Self> {
-        token.parse().ok().filter(|number: &Self| number.is_finite())
-    }
-}
-
-impl Element for f16 {
-    fn read(token: &str) -> Option<Self> {
-        f64::read(token).map(Self::from_f64).filter(|number| number.is_finite())
-    }
-}
-
-impl Element for bf16 {
-    fn read(token: &str) -> Option<Self> {
-        f64::read(token).map(Self::from_f64).filter(|number| number.is_finite())
-    }
-}
-
-/// Appends an element, if it is one of this datatype.
-pub(crate) fn push(data: &mut Data, token: &str) -> bool {
-    macro_rules! push {
-        ($($variant:ident)*) => {
-            match data {
-                $(Data::$variant(data) => Element::read(token).map(|element| data.push(element)).is_some(),)*
-                Data::Bytes(data) => match token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-                    Some(plain) if !plain.contains('\\') => { data.push(plain); true }
-                    Some(_) => serde_json::from_str::<String>(token).map(|text| data.push(text)).is_ok(),
-                    None => false,
-                }
-            }
-        };
-    }
-    push!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64)
+/// Appends the element that begins here; the token, where it is none of this datatype.
+pub(crate) fn take<'a>(data: &mut Data, cursor: &mut Cursor<'a>) -> Result<(), &'a str> {
+    with_elements!(data, elements => elements.take(cursor))
 }
 
 /// As much of a token as an error text needs.
@@ -148,16 +169,18 @@ pub(crate) fn read_data(datatype: Datatype, shape: &[usize], data: &RawValue) ->
 /// As [`read_data`]; then some may have been appended.
 pub(crate) fn append_data(shape: &[usize], data: &RawValue, elements: &mut Data) -> Result<()> {
     let datatype = elements.datatype().name();
-    append(shape, &mut Cursor::new(data), elements)
+    with_elements!(elements, elements => append(shape, Cursor::new(data), elements))
         .map_err(|error| Error::invalid(format!("expected {datatype} of shape {shape:?}: {error}")))
 }
 
-fn append(shape: &[usize], cursor: &mut Cursor<'_>, elements: &mut Data) -> Result<(), String> {
+fn append<S: Sink>(shape: &[usize], mut cursor: Cursor<'_>, elements: &mut S) -> Result<(), String> {
     let count = element_count(shape).ok_or("the shape is too large")?;
     if !cursor.enter() {
         return Err(format!("{} is no list", shown(cursor.scalar())));
     }
-    let before = elements.len();
+    let (before, length) = (elements.len(), cursor.text.len());
+    // A shape may promise more than the text can hold: an element takes a byte, and one to part it from the next.
+    elements.reserve(count.min(length / 2), length);
     let mut reader = Reader { shape, count, before, cursor, elements };
     reader.level(0)?;
     match reader.read() {
@@ -167,15 +190,15 @@ fn append(shape: &[usize], cursor: &mut Cursor<'_>, elements: &mut Data) -> Resu
 }
 
 /// What reading one tensor's elements needs to know.
-struct Reader<'r, 'a> {
+struct Reader<'r, 'a, S> {
     shape: &'r [usize],
     count: usize,
     before: usize,
-    cursor: &'r mut Cursor<'a>,
-    elements: &'r mut Data,
+    cursor: Cursor<'a>,
+    elements: &'r mut S,
 }
 
-impl Reader<'_, '_> {
+impl<S: Sink> Reader<'_, '_, S> {
     /// How many elements have been read.
     fn read(&self) -> usize {
         self.elements.len() - self.before
@@ -193,13 +216,11 @@ impl Reader<'_, '_> {
                 nested += 1;
                 self.level(depth + 1)?;
             } else {
-                let token = self.cursor.scalar();
                 if self.read() == self.count {
                     return Err(format!("more than {} elements", self.count));
                 }
-                if !push(self.elements, token) {
-                    return Err(format!("element {} is {}", self.read(), shown(token)));
-                }
+                let read = self.read();
+                self.elements.take(&mut self.cursor).map_err(|token| format!("element {read} is {}", shown(token)))?;
             }
         }
         let items = if nested > 0 { nested } else { self.read() - before };

@@ -142,6 +142,110 @@ impl<'de, const N: usize, const M: usize> Visitor<'de> for MembersAndList<'_, N,
     }
 }
 
+/// [`Members`], the first of which may be lists: a body of instances is gone over once, not once for the body and once for the list.
+pub(crate) struct MembersAndLists<'n, const N: usize> {
+    pub(crate) members: Members<'n, N>,
+    /// How many of the members, from the first.
+    pub(crate) lists: usize,
+    /// How many items of a list are kept; all are counted.
+    pub(crate) most: usize,
+}
+
+/// What stands where a list may stand.
+pub(crate) enum Listed<'de> {
+    /// Its first items, and how many there are.
+    Items(Vec<&'de RawValue>, usize),
+    /// Something else.
+    NoList,
+}
+
+impl<'de, const N: usize> DeserializeSeed<'de> for MembersAndLists<'_, N> {
+    type Value = ([Option<&'de RawValue>; N], [Option<Listed<'de>>; N]);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for MembersAndLists<'_, N> {
+    type Value = ([Option<&'de RawValue>; N], [Option<Listed<'de>>; N]);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut members, mut lists) = ([None; N], [const { None }; N]);
+        self.members.read(&mut map, |position, map| {
+            if position < self.lists {
+                lists[position] = map.next_value_seed(PerhapsList { most: self.most })?;
+            } else {
+                members[position] = map.next_value()?;
+            }
+            Ok(())
+        })?;
+        Ok((members, lists))
+    }
+}
+
+struct PerhapsList {
+    most: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for PerhapsList {
+    type Value = Option<Listed<'de>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PerhapsList {
+    type Value = Option<Listed<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let (mut items, mut count) = (Vec::new(), 0);
+        while let Some(item) = sequence.next_element()? {
+            count += 1;
+            if count <= self.most {
+                items.push(item);
+            }
+        }
+        Ok(Some(Listed::Items(items, count)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Some(Listed::NoList))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Some(Listed::NoList))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Some(Listed::NoList))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Some(Listed::NoList))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Some(Listed::NoList))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Some(Listed::NoList))
+    }
+}
+
 struct ItemsOf<'n, const M: usize> {
     items: Members<'n, M>,
     stopped: &'n Cell<Stopped>,

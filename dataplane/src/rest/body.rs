@@ -1,5 +1,7 @@
 //! Reading a request's body, within the limits of size and time.
 
+use std::borrow::Cow;
+
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
@@ -45,9 +47,11 @@ pub(super) fn too_large(limit: usize) -> Error {
 }
 
 /// The content type without its parameters, in lower case; nothing where there is none.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let upper = essence.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if upper { essence.to_ascii_lowercase().into() } else { essence.into() })
 }
 
 /// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.
@@ -58,7 +62,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
         return Err(Error::new(Kind::UnsupportedMediaType, text));
     }
     let known = ["", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"];
-    if known.contains(&essence.as_str()) || essence.ends_with("+json") {
+    if known.contains(&essence.as_ref()) || essence.ends_with("+json") {
         return Ok(());
     }
     Err(Error::new(Kind::UnsupportedMediaType, format!("content type `{essence}`: expected application/json")))

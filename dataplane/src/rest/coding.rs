@@ -4,9 +4,7 @@ use std::io::{self, Read, Write};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::Request,
     http::{HeaderMap, HeaderValue, header},
-    middleware::Next,
     response::Response,
 };
 use flate2::{
@@ -46,7 +44,10 @@ impl Coding {
     }
 
     /// What an answer may be in: the one of the highest quality, gzip where two are as good.
-    fn accepted(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
+        if !headers.contains_key(header::ACCEPT_ENCODING) {
+            return None;
+        }
         let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         let (mut gzip, mut deflate, mut identity, mut any) = (None, None, None, None);
         for choice in values.flat_map(|value| value.split(',')) {
@@ -151,10 +152,8 @@ async fn write<W: Write>(mut writer: W, body: &[u8]) -> io::Result<W> {
     Ok(writer)
 }
 
-/// Compresses answers that are worth it, for those who accept it.
-pub(super) async fn compress(request: Request, next: Next) -> Response {
-    let accepted = Coding::accepted(request.headers());
-    let response = next.run(request).await;
+/// Compresses an answer that is worth it, where the caller accepts it.
+pub(super) async fn compress(accepted: Option<Coding>, response: Response) -> Response {
     // Whole bodies only: what streams is not held back.
     let worth = response.body().size_hint().exact().is_some_and(|size| size >= LEAST);
     if !worth || response.headers().contains_key(header::CONTENT_ENCODING) {
@@ -169,7 +168,7 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
     };
     match compressed {
         Ok(body) => {
-            head.headers.remove(header::CONTENT_LENGTH);
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
             Response::from_parts(head, Body::from(body))
         }

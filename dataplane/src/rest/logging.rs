@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::{body, json};
 use crate::{
-    context::Context,
     error::{Error, Result},
     handler::Handler,
     json::unreadable,
+    observe::Inference,
     telemetry,
 };
 
@@ -28,12 +28,12 @@ pub(super) async fn shown(State(handler): State<Arc<Handler>>) -> Result<Respons
 
 pub(super) async fn change(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     handler.check_control()?;
-    let body = body::read(&handler, &headers, body, &context).await?;
+    let body = body::read(&handler, &headers, body, inference.context()).await?;
     let Logging { level } =
         serde_json::from_slice(&body).map_err(|error| unreadable(&error, "an object with a `level`"))?;
     if level.trim().is_empty() {

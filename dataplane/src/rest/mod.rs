@@ -11,23 +11,22 @@
 //!
 //! Bodies may be compressed both ways (`coding`). A slash at a path's end makes it another path, and those are 404.
 
-use std::{any::Any, sync::Arc};
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
     extract::Request,
     http::{HeaderValue, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 use serde::Serialize;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::Service;
 
 use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, ServerInfo},
-    worker::panic_text,
+    router::caught,
 };
 
 mod binary;
@@ -67,28 +66,45 @@ fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 19
 }
 
 /// Every REST route over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
-pub fn router(handler: Arc<Handler>) -> Router {
+pub(crate) fn router(handler: Arc<Handler>) -> Router {
     let routes = routes(handler.server).into_iter();
     routes
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
-        .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(coding::compress))
         .with_state(handler)
 }
 
-pub(crate) async fn unknown_route(request: Request) -> Error {
+static PATHS: LazyLock<[&str; 19]> =
+    LazyLock::new(|| routes(ServerInfo { name: "", version: "" }).map(|(path, _)| path));
+
+/// The path that a route is published under, with its parameters' names in it.
+pub(crate) fn template(path: &str) -> Option<&'static str> {
+    PATHS.iter().copied().find(|template| {
+        let (mut pieces, mut wanted) = (path.split('/'), template.split('/'));
+        loop {
+            match (pieces.next(), wanted.next()) {
+                (None, None) => return true,
+                (Some(piece), Some(name)) if name.starts_with('{') && !piece.is_empty() => {}
+                (Some(piece), Some(name)) if piece == name => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
+/// An answer of `routes`, compressed where the caller likes that.
+pub(crate) async fn answer(mut routes: Router, request: Request) -> Response {
+    let accepted = coding::Coding::accepted(request.headers());
+    let response = caught(routes.call(request), IntoResponse::into_response).await;
+    coding::compress(accepted, response).await
+}
+
+pub(crate) fn unknown_route(request: &Request) -> Error {
     Error::new(Kind::UnknownRoute, format!("no such path: {}", request.uri().path()))
 }
 
 async fn method_not_allowed(request: Request) -> Error {
     Error::new(Kind::MethodNotAllowed, format!("{} is not allowed on {}", request.method(), request.uri().path()))
-}
-
-#[allow(clippy::needless_pass_by_value)] // tower-http's signature
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    Error::internal(format!("a handler panicked: {}", panic_text(panic.as_ref()))).into_response()
 }
 
 impl IntoResponse for Error {

@@ -11,17 +11,18 @@ use crate::{
     error::{Error, Result},
     handler::Handler,
     json::{Members, plain, read_slice, unreadable},
+    observe::Inference,
     parameters::Parameters,
     repository::State as ModelState,
 };
 
 pub(super) async fn index(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let body = body::read(&handler, &headers, body, &context).await?;
+    let body = body::read(&handler, &headers, body, inference.context()).await?;
     let ready: Option<bool> = member(&body, "ready", "true or false")?;
     let mut items = handler.repository.index();
     items.retain(|item| ready != Some(true) || item.state == ModelState::Ready);
@@ -30,14 +31,14 @@ pub(super) async fn index(
 
 pub(super) async fn load(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     model: Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     let name = path(model)?;
     handler.check_control()?;
-    for key in parameters(&handler, &context, &headers, body).await?.keys() {
+    for key in parameters(&handler, inference.context(), &headers, body).await?.keys() {
         // A load that passed over these would serve something else than what was asked for.
         if key == "config" || key.starts_with("file:") {
             let text = "not supported here: a model is loaded as it lies in its repository";
@@ -50,7 +51,7 @@ pub(super) async fn load(
 
 pub(super) async fn unload(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
+    Extension(inference): Extension<Inference>,
     model: Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -58,7 +59,7 @@ pub(super) async fn unload(
     let name = path(model)?;
     handler.check_control()?;
     // `unload_dependents` may be among them; no model here depends on another.
-    parameters(&handler, &context, &headers, body).await?;
+    parameters(&handler, inference.context(), &headers, body).await?;
     handler.repository.unload(&name).await?;
     Ok(json(&json!({"name": name, "unload": true})))
 }

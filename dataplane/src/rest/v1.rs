@@ -22,8 +22,8 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::{Handler, MODEL_DIGEST},
-    infer::InferResponse,
-    json::{List, Members, Raw, read_raw, read_slice, unreadable},
+    infer::{InferRequest, InferResponse},
+    json::{Listed, Members, MembersAndLists, read_slice, unreadable},
     model::Model,
     observe::Inference,
     v1::{Predictions, unwritten},
@@ -70,7 +70,6 @@ impl Verb {
 
 pub(super) async fn act(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
     Extension(inference): Extension<Inference>,
     target: Path<String>,
     headers: HeaderMap,
@@ -81,7 +80,7 @@ pub(super) async fn act(
         (name, Some(verb)) => {
             inference.begins("v1", &handler, name);
             let _permit = handler.admit()?;
-            answer(&handler, &context, (name, verb), &headers, body).await
+            answer(&handler, inference.context(), (name, verb), &headers, body).await
         }
         (_, None) => match target.rsplit_once(':') {
             Some((name, verb)) if !handler.repository.has(&target) => {
@@ -119,15 +118,16 @@ async fn answer(
     let model = handler.ready_model(name, None)?;
     let mut event = Event::in_headers(&handler.events, headers)?;
     let body = body::read(handler, headers, body, context).await?;
-    let mut members = V1Body::read(&body)?;
+    let limit = handler.limits.instances;
+    let mut members = V1Body::read(&body, limit)?;
     let data;
     if event.is_none()
         && let Some((structured, inner)) = members.event(handler, headers, &body)?
     {
         (event, data) = (Some(structured), inner);
-        members = V1Body::read(&data)?;
+        members = V1Body::read(&data, limit)?;
     }
-    let instances = members.instances(handler.limits.instances)?;
+    let instances = members.instances(limit)?;
     let (body, marks) = match verb {
         Verb::Predict => predict(handler, context, model.as_ref(), &instances).await?,
         Verb::Explain => explain(handler, context, model.as_ref(), &instances).await?,
@@ -145,9 +145,16 @@ type Answer = (Vec<u8>, HeaderMap);
 
 async fn predict(handler: &Handler, context: &Context, model: &dyn Model, instances: &[&RawValue]) -> Result<Answer> {
     let requests = model.v1().decode(instances, model.metadata())?;
-    let answers = requests.into_iter().map(|request| handler.infer(model, request, context));
-    let responses: Vec<_> = stream::iter(answers).buffered(FAN_OUT).try_collect().await?;
-    let mut predictions = Predictions::default();
+    let responses = match <[InferRequest; 1]>::try_from(requests) {
+        // Most often: there is nothing to go on beside it.
+        Ok([request]) => vec![handler.infer(model, request, context).await?],
+        Err(requests) => {
+            let answers = requests.into_iter().map(|request| handler.infer(model, request, context));
+            stream::iter(answers).buffered(FAN_OUT).try_collect().await?
+        }
+    };
+    // Predictions are about as long as what they are made from, seldom longer.
+    let mut predictions = Predictions::with_room(instances.iter().map(|instance| instance.get().len() + 1).sum());
     let written = model.v1().encode(&responses, &mut predictions);
     written.map_err(|error| unwritten(error, &responses))?;
     let marks = responses.first().map(|InferResponse { model_version, parameters, .. }| {
@@ -184,17 +191,19 @@ fn marks(version: Option<&str>, digest: Option<&str>) -> HeaderMap {
 
 /// The members of a V1 body. Others are passed over.
 struct V1Body<'a> {
-    inputs: Option<&'a RawValue>,
-    instances: Option<&'a RawValue>,
+    inputs: Option<Listed<'a>>,
+    instances: Option<Listed<'a>>,
     event: cloudevents::Members<'a>,
 }
 
 impl<'a> V1Body<'a> {
-    fn read(body: &'a [u8]) -> Result<Self> {
+    /// Keeps no more than `most` instances, for more are refused.
+    fn read(body: &'a [u8], most: usize) -> Result<Self> {
         let names = ["inputs", "instances", "specversion", "id", "source", "type", "time", "data", "data_base64"];
-        let [inputs, instances, specversion, id, source, kind, time, data, data_base64] =
-            read_slice(body, Members(names))
-                .map_err(|error| unreadable(&error, "an object with a list of `instances`"))?;
+        let (members, lists) = read_slice(body, MembersAndLists { members: Members(names), lists: 2, most })
+            .map_err(|error| unreadable(&error, "an object with a list of `instances`"))?;
+        let [_, _, specversion, id, source, kind, time, data, data_base64] = members;
+        let [inputs, instances, ..] = lists;
         let event = cloudevents::Members { specversion, id, source, kind, time, data, data_base64 };
         Ok(Self { inputs, instances, event })
     }
@@ -208,14 +217,15 @@ impl<'a> V1Body<'a> {
     }
 
     /// The instances, under `instances` or, as KServe also takes it, `inputs`.
-    fn instances(&self, limit: usize) -> Result<Vec<&'a RawValue>> {
+    fn instances(self, limit: usize) -> Result<Vec<&'a RawValue>> {
         let (field, list) = match (self.inputs, self.instances) {
             (Some(inputs), _) => ("inputs", inputs),
             (None, Some(instances)) => ("instances", instances),
             (None, None) => return Err(Error::invalid("field `instances`: missing (expected a list)")),
         };
-        let (instances, count) = read_raw(list, List { item: Raw, most: limit })
-            .map_err(|_| Error::invalid(format!("Expected \"{field}\" to be a list")))?;
+        let Listed::Items(instances, count) = list else {
+            return Err(Error::invalid(format!("Expected \"{field}\" to be a list")));
+        };
         match count {
             0 => Err(Error::invalid(format!("field `{field}`: expected at least one instance"))),
             count if count > limit => {

@@ -44,7 +44,6 @@ pub(super) async fn ready(State(handler): State<Arc<Handler>>, target: Path<Targ
 
 pub(super) async fn infer(
     State(handler): State<Arc<Handler>>,
-    Extension(context): Extension<Context>,
     Extension(inference): Extension<Inference>,
     target: Path<Target>,
     headers: HeaderMap,
@@ -53,7 +52,7 @@ pub(super) async fn infer(
     let target = path(target)?;
     inference.begins("v2", &handler, &target.model);
     let _permit = handler.admit()?;
-    answer(&handler, &context, &target, &headers, body).await
+    answer(&handler, inference.context(), &target, &headers, body).await
 }
 
 async fn answer(

@@ -5,13 +5,16 @@ use std::convert::Infallible;
 use axum::{Router, extract::Request, response::Response};
 use tower::{ServiceExt, service_fn};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    router::Routes,
+};
 
 /// What probes and scrapers ask for.
 const PATHS: [&str; 4] = ["/", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
 /// Health and metrics of `data`, and nothing else of it.
-pub(super) fn router(data: &Router) -> Router {
+pub(super) fn router(data: &Routes) -> Router {
     let data = data.clone();
     let answer = service_fn(move |request: Request| -> _ {
         let data = data.clone();

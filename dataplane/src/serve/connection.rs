@@ -33,7 +33,7 @@ use super::{
     patience::{FIRST_REQUEST, Limits, Next, Patience},
     tls,
 };
-use crate::{config::ConnectionArgs, metrics::Metrics, readiness::Readiness};
+use crate::{config::ConnectionArgs, metrics::Metrics, readiness::Readiness, router::Routes};
 
 /// As many as the queue of requests is long by default. A gRPC channel puts all its calls on one connection: fewer streams would
 /// hold back what the queue has room for, more would be refused behind it anyway, and cost memory before.
@@ -47,10 +47,26 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// What answers.
+#[derive(Clone)]
+pub(super) enum App {
+    Data(Routes),
+    Admin(Router),
+}
+
+impl App {
+    fn answer(&mut self, request: Request<Asked>) -> <Routes as Service<Request<Asked>>>::Future {
+        match self {
+            Self::Data(routes) => routes.call(request),
+            Self::Admin(router) => Box::pin(router.call(request)),
+        }
+    }
+}
+
 /// What the connections of one listener share.
 pub(super) struct Endpoint {
     pub(super) name: &'static str,
-    pub(super) router: Router,
+    pub(super) app: App,
     pub(super) tls: Option<tls::Current>,
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) limits: Limits,
@@ -103,12 +119,12 @@ impl Endpoint {
     async fn http(&self, stream: Box<dyn Stream>) -> Result<(), Failure> {
         let activity = Arc::new(Activity::default());
         let service = {
-            let (router, readiness, activity) = (self.router.clone(), self.readiness.clone(), activity.clone());
+            let (app, readiness, activity) = (self.app.clone(), self.readiness.clone(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
                 let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
                 let activity = (version < Version::HTTP_2).then(|| activity.clone());
                 let request = request.map(|body| Asked { body, activity: activity.clone() });
-                router.clone().call(request).map(move |answer| {
+                app.clone().answer(request).map(move |answer| {
                     let Ok(mut answer) = answer;
                     // What is left of a body stands before the next request: hyper hangs up, and whoever asks should know.
                     if activity.is_some_and(|activity| readiness.is_draining() || activity.is_unread()) {

@@ -1,4 +1,4 @@
-//! A log line: one flat JSON object with the fields of the event and of every span that it happened in.
+//! A log line: one flat JSON object with the fields of the event, of every span that it happened in, and of its request.
 
 use std::{
     cell::RefCell,
@@ -23,6 +23,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use super::scope;
+
 /// Writes them. The subscriber's own JSON puts spans' fields in an object of their own, and those of outer spans nowhere.
 pub(super) struct JsonLines<W> {
     writer: W,
@@ -35,8 +37,8 @@ impl<W> JsonLines<W> {
     }
 }
 
-/// Fields in the order they came, as JSON values one after another in one text: a request's span costs two allocations, and a line
-/// copies what is written already. One that comes again stands for the one before.
+/// Fields in the order they came, as JSON values one after another in one text: a span costs two allocations, and a line copies what is
+/// written already. One that comes again stands for the one before.
 #[derive(Default)]
 struct Fields {
     text: Vec<u8>,
@@ -45,7 +47,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Room for a request's ids, method and path.
+    /// Room for a few of them.
     fn of_span() -> Self {
         Self { text: Vec::with_capacity(192), ends: Vec::with_capacity(6) }
     }
@@ -154,6 +156,13 @@ impl<W> JsonLines<W> {
         }
         // From the innermost: what it says stands for what those around it say.
         let spans: Vec<_> = context.event_scope(event).into_iter().flatten().collect();
+        let spoken =
+            |name| spans.iter().any(|span| span.extensions().get::<Fields>().is_some_and(|span| span.has(name)));
+        scope::fields(|name, value| {
+            if !OWN.contains(&name) && !fields.has(name) && !spoken(name) {
+                line.string(name, value);
+            }
+        });
         for (place, span) in spans.iter().enumerate().rev() {
             let hidden = |name| {
                 OWN.contains(&name)

@@ -10,7 +10,7 @@ use super::{Predictions, V1Codec};
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
-    json::{Cursor, DataJson, ElementJson, Members, plain, push, read_raw, shown},
+    json::{Cursor, DataJson, ElementJson, Members, plain, read_raw, shown, take},
     model::{ModelMetadata, TensorMetadata},
     tensor::{BytesData, Data, Datatype, Tensor},
 };
@@ -71,16 +71,11 @@ impl RowsCodec {
             let mut cells = columns.iter_mut().zip(&self.columns).enumerate();
             while cursor.next() {
                 let (position, (data, column)) = cells.next().ok_or_else(width)?;
-                let token = cursor.scalar();
-                if !push(data, token) {
-                    return Err(Error::invalid(format!(
-                        "field `{}[{row}][{position}]` (`{}`): expected {}, got {}",
-                        self.rows,
-                        column.name,
-                        column.datatype.name(),
-                        shown(token)
-                    )));
-                }
+                take(data, &mut cursor).map_err(|token| {
+                    let (rows, name, datatype, got) = (&self.rows, &column.name, column.datatype.name(), shown(token));
+                    let place = format!("field `{rows}[{row}][{position}]` (`{name}`)");
+                    Error::invalid(format!("{place}: expected {datatype}, got {got}"))
+                })?;
             }
             if cells.next().is_some() {
                 return Err(width());
@@ -93,11 +88,10 @@ impl RowsCodec {
     fn read_ids(&self, mut cursor: Cursor<'_>) -> Result<Data> {
         let mut ids = Data::zeros(Datatype::Bytes, 0);
         while cursor.next() {
-            let token = cursor.scalar();
-            if !push(&mut ids, token) {
+            take(&mut ids, &mut cursor).map_err(|token| {
                 let (key, row) = (&self.ids, ids.len());
-                return Err(Error::invalid(format!("field `{key}[{row}]`: expected a string, got {}", shown(token))));
-            }
+                Error::invalid(format!("field `{key}[{row}]`: expected a string, got {}", shown(token)))
+            })?;
         }
         Ok(ids)
     }
@@ -180,16 +174,12 @@ fn narrow(score: f64) -> f32 {
     score as f32
 }
 
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {
-    serde_json::value::to_raw_value(value).map_err(Error::internal)
-}
+/// The scores and the ids, each under its key.
+struct Prediction<'a>([(&'a str, DataJson<'a>); 2]);
 
-/// A JSON object with its keys in the order given.
-struct Object<'a>(Vec<(&'a str, Box<RawValue>)>);
-
-impl Serialize for Object<'_> {
+impl Serialize for Prediction<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+        serializer.collect_map(self.0.iter().map(|(key, values)| (key, values)))
     }
 }
 
@@ -233,11 +223,10 @@ impl V1Codec for RowsCodec {
         for response in responses {
             let output = |name: &str| {
                 let tensor = response.output(name).ok_or_else(|| Error::internal(format!("no output `{name}`")))?;
-                raw(&DataJson(tensor.data()))
+                Ok::<_, Error>(DataJson(tensor.data()))
             };
-            let prediction =
-                Object(vec![(&self.scores, output(&self.score_output)?), (&self.ids, output(&self.id_output)?)]);
-            predictions.push(&prediction)?;
+            let scores = (self.scores.as_str(), output(&self.score_output)?);
+            predictions.push(&Prediction([scores, (self.ids.as_str(), output(&self.id_output)?)]))?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::{Predictions, V1Codec};
 use crate::{
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse},
-    json::{ElementJson, List, RangeJson, Raw, append_data, plain, push, read_raw, shown},
+    json::{Cursor, ElementJson, List, RangeJson, Raw, append_data, plain, read_raw, shown, take},
     model::{ModelMetadata, TensorMetadata},
     tensor::{Data, Tensor},
 };
@@ -111,11 +111,10 @@ impl Column<'_> {
         }
         self.shape[0] += 1;
         if self.is_scalar() && !(self.shape.len() > 1 && value.get().starts_with('[')) {
-            if push(&mut self.data, value.get()) {
-                return Ok(());
-            }
-            let (expected, got) = (self.expected(), shown(value.get()));
-            return Err(Error::invalid(format!("field `{name}`: expected {expected}, got {got}")));
+            return take(&mut self.data, &mut Cursor::new(value)).map_err(|got| {
+                let (expected, got) = (self.expected(), shown(got));
+                Error::invalid(format!("field `{name}`: expected {expected}, got {got}"))
+            });
         }
         append_data(&self.shape[1..], value, &mut self.data).map_err(|error| error.at(format!("field `{name}`")))
     }

@@ -7,7 +7,9 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs,
-    tensors::{TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, required, usable_parameters},
+    tensors::{
+        Place, TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, required, usable_parameters,
+    },
 };
 use crate::{
     error::{Error, Result},
@@ -37,9 +39,9 @@ pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferReq
     let mut request = InferRequest {
         id: optional(id, "id", "a string")?,
         model_version: None,
-        parameters: read_parameters(parameters, "parameters")?,
+        parameters: read_parameters(parameters, &"parameters")?,
         inputs: tensors
-            .map(|(number, tensor)| read_members(&format!("inputs[{number}]"), tensor, &mut tail, read_parameters))
+            .map(|(number, tensor)| read_members(format_args!("inputs[{number}]"), tensor, &mut tail, read_parameters))
             .collect::<Result<_>>()?,
         outputs: read_outputs(outputs)?,
     };
@@ -54,7 +56,7 @@ fn no_request(error: &serde_json::Error, stopped: Stopped) -> Error {
         Stopped::AtList if error.is_data() => {
             Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
         }
-        Stopped::AtItem(number) if error.is_data() => no_tensor(&format!("inputs[{number}]"), error),
+        Stopped::AtItem(number) if error.is_data() => no_tensor(format_args!("inputs[{number}]"), error),
         _ => unreadable(error, "a V2 request: an object with `inputs`"),
     }
 }
@@ -72,8 +74,8 @@ fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
     outputs
         .map(|(number, [name, parameters])| {
             Ok(RequestedOutput {
-                name: required(name, &format!("outputs[{number}].name"), "a string")?,
-                parameters: read_parameters(parameters, &format!("outputs[{number}].parameters"))?,
+                name: required(name, format_args!("outputs[{number}].name"), "a string")?,
+                parameters: read_parameters(parameters, &format_args!("outputs[{number}].parameters"))?,
             })
         })
         .collect()
@@ -151,27 +153,28 @@ pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String])
     let (json, mut tail) = Tail::split(json, body).map_err(text)?;
     let body: Body<'_> = serde_json::from_slice(json).map_err(|error| format!("no V2 answer: {error}"))?;
     let outputs = body.outputs.iter().enumerate();
-    let outputs = outputs.map(|(number, output)| read_output(&format!("outputs[{number}]"), output, &mut tail, wanted));
+    let outputs =
+        outputs.map(|(number, output)| read_output(format_args!("outputs[{number}]"), output, &mut tail, wanted));
     let outputs = outputs.filter_map(Result::transpose).collect::<Result<_>>().map_err(text)?;
     tail.end().map_err(text)?;
     Ok(InferResponse {
         model_name: body.model_name.and_then(word).unwrap_or_default(),
         model_version: body.model_version.and_then(word),
         id: body.id.and_then(word),
-        parameters: usable_parameters(body.parameters, "").map_err(text)?,
+        parameters: usable_parameters(body.parameters, &"").map_err(text)?,
         outputs,
     })
 }
 
 /// Reads one output; nothing where it is not wanted. Its binary data are passed over then, and the rest is not looked at.
-fn read_output(place: &str, output: &RawValue, tail: &mut Tail<'_>, wanted: &[String]) -> Result<Option<Tensor>> {
+fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail<'_>, wanted: &[String]) -> Result<Option<Tensor>> {
     let members = read_raw(output, TENSOR).map_err(|error| no_tensor(place, &error))?;
     let [name, _, _, data, parameters] = members;
-    let name: String = required(name, &format!("{place}.name"), "a string")?;
+    let name: String = required(name, format_args!("{place}.name"), "a string")?;
     if wanted.is_empty() || wanted.contains(&name) {
         return read_members(place, members, tail, usable_parameters).map(Some);
     }
-    let size = usable_parameters(parameters, "")?.remove(BINARY_SIZE).filter(|_| data.is_none());
+    let size = usable_parameters(parameters, &"")?.remove(BINARY_SIZE).filter(|_| data.is_none());
     if let Some(size) = size {
         let size = size.as_u64().and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
         tail.take(&name, size).map_err(|text| Error::invalid(format!("field `{place}`: {text}")))?;

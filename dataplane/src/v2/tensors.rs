@@ -1,5 +1,7 @@
 //! Reading tensors: a JSON object each, with its elements in it or in the binary data behind.
 
+use std::{borrow::Cow, fmt};
+
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -58,23 +60,26 @@ impl<'a> Tail<'a> {
     }
 }
 
+/// A place in the body, written only where something is wrong there.
+pub(super) type Place<'a> = fmt::Arguments<'a>;
+
 /// Reads the members of a tensor; `place` is where it stands in the body, and `read_parameters` how strictly its parameters are read.
 pub(super) fn read_members(
-    place: &str,
+    place: Place<'_>,
     [name, shape, datatype, data, parameters]: [Option<&RawValue>; 5],
     tail: &mut Tail<'_>,
-    read_parameters: fn(Option<&RawValue>, &str) -> Result<Parameters>,
+    read_parameters: fn(Option<&RawValue>, &dyn fmt::Display) -> Result<Parameters>,
 ) -> Result<Tensor> {
-    let name: String = required(name, &format!("{place}.name"), "a string")?;
-    let at = |field: &str| format!("{place} `{}`.{field}", shown(&name));
-    let shape: Vec<usize> = required(shape, &at("shape"), "a list of whole numbers from 0")?;
+    let name: String = required(name, format_args!("{place}.name"), "a string")?;
+    let at = |field| At { place, tensor: &name, field };
+    let shape: Vec<usize> = required(shape, at("shape"), "a list of whole numbers from 0")?;
     if shape.len() > MAX_RANK {
         let (field, got) = (at("shape"), shape.len());
         return Err(Error::invalid(format!("field `{field}`: expected at most {MAX_RANK} dimensions, got {got}")));
     }
-    let datatype: String = required(datatype, &at("datatype"), "a string")?;
-    let datatype = Datatype::from_name(&datatype).ok_or_else(|| {
-        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype)))
+    let datatype: Text<'_> = required(datatype, at("datatype"), "a string")?;
+    let datatype = Datatype::from_name(&datatype.0).ok_or_else(|| {
+        Error::invalid(format!("field `{}`: unknown datatype `{}`", at("datatype"), shown(&datatype.0)))
     })?;
     let mut parameters = read_parameters(parameters, &at("parameters"))?;
     let data = match (data, parameters.remove(BINARY_SIZE)) {
@@ -92,11 +97,28 @@ pub(super) fn read_members(
             read_data(datatype, &shape, data).map_err(|error| error.at(format!("field `{}`", at("data"))))?
         }
         (None, None) if tail.rest.is_some_and(|rest| !rest.is_empty()) => {
-            return Err(missing(&at("data"), "a list of elements, or parameters.binary_data_size"));
+            return Err(missing(at("data"), "a list of elements, or parameters.binary_data_size"));
         }
-        (None, None) => return Err(missing(&at("data"), "a list of elements")),
+        (None, None) => return Err(missing(at("data"), "a list of elements")),
     };
     Ok(Tensor::new(name, shape, data)?.with_parameters(parameters))
+}
+
+/// A text that is looked at and let go, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A field of a tensor, as errors name it.
+struct At<'a> {
+    place: Place<'a>,
+    tensor: &'a str,
+    field: &'a str,
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`.{}", self.place, shown(self.tensor), self.field)
+    }
 }
 
 fn read_binary(
@@ -112,12 +134,12 @@ fn read_binary(
     Data::from_raw(datatype, count, raw)
 }
 
-pub(super) fn no_tensor(place: &str, error: &serde_json::Error) -> Error {
+pub(super) fn no_tensor(place: Place<'_>, error: &serde_json::Error) -> Error {
     let expected = "a tensor: an object with name, shape, datatype and data";
     Error::invalid(format!("field `{place}`: expected {expected} ({})", plain(error)))
 }
 
-pub(super) fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Parameters> {
+pub(super) fn read_parameters(raw: Option<&RawValue>, field: &dyn fmt::Display) -> Result<Parameters> {
     Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
 }
 
@@ -125,7 +147,7 @@ pub(super) fn read_parameters(raw: Option<&RawValue>, field: &str) -> Result<Par
 ///
 /// # Errors
 /// None; it stands in the place of [`read_parameters`].
-pub(super) fn usable_parameters(raw: Option<&RawValue>, _field: &str) -> Result<Parameters> {
+pub(super) fn usable_parameters(raw: Option<&RawValue>, _field: &dyn fmt::Display) -> Result<Parameters> {
     let Some(Ok(Value::Object(all))) = raw.map(|raw| serde_json::from_str(raw.get())) else {
         return Ok(Parameters::new());
     };
@@ -135,7 +157,7 @@ pub(super) fn usable_parameters(raw: Option<&RawValue>, _field: &str) -> Result<
 
 pub(super) fn optional<'a, T: Deserialize<'a>>(
     raw: Option<&'a RawValue>,
-    field: &str,
+    field: impl fmt::Display,
     expected: &str,
 ) -> Result<Option<T>> {
     let Some(raw) = raw else { return Ok(None) };
@@ -144,10 +166,14 @@ pub(super) fn optional<'a, T: Deserialize<'a>>(
         .map_err(|error| Error::invalid(format!("field `{field}`: expected {expected} ({})", plain(&error))))
 }
 
-pub(super) fn required<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str, expected: &str) -> Result<T> {
-    optional(raw, field, expected)?.ok_or_else(|| missing(field, expected))
+pub(super) fn required<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    field: impl fmt::Display,
+    expected: &str,
+) -> Result<T> {
+    optional(raw, &field, expected)?.ok_or_else(|| missing(field, expected))
 }
 
-pub(super) fn missing(field: &str, expected: &str) -> Error {
+pub(super) fn missing(field: impl fmt::Display, expected: &str) -> Error {
     Error::invalid(format!("field `{field}`: missing (expected {expected})"))
 }

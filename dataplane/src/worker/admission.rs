@@ -11,12 +11,12 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use tracing::Span;
 
 use super::queue::{Fit, Receiver, Refused, Sender, Ticket, queue};
 use crate::{
     error::{Error, Kind, Result},
     metrics::{QueueMetrics, Queued},
+    telemetry::scope::Scope,
 };
 
 /// How much work may wait, and where that is measured. A number alone is so many places, unmeasured.
@@ -85,7 +85,7 @@ impl<T> Entrance<T> {
     pub(super) async fn ask<R>(&self, work: impl FnOnce(Reply<R>) -> T) -> Result<R> {
         let (sender, answer) = oneshot::channel();
         // What a model logs on its thread belongs to the request too.
-        let work = work(Reply { sender, span: Span::current() });
+        let work = work(Reply { sender, scope: Scope::current() });
         let queued = self.metrics.as_ref().map(QueueMetrics::enter);
         let ticket = self.queue.try_push(Entry { work, queued }).map_err(|refused| self.refusal(refused))?;
         let place = Place { queue: &self.queue, ticket };
@@ -121,7 +121,7 @@ impl<T> Drop for Place<'_, T> {
 pub(super) struct Reply<R> {
     sender: oneshot::Sender<Result<R>>,
     /// The caller's.
-    pub(super) span: Span,
+    pub(super) scope: Scope,
 }
 
 impl<R> Reply<R> {

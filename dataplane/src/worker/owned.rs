@@ -120,7 +120,7 @@ type Answered = (Vec<Reply<InferResponse>>, Vec<Result<InferResponse>>);
 
 fn alone<M: SyncModel>(model: &mut M, asks: Vec<Ask>) -> Answered {
     let answered = asks.into_iter().map(|Ask { request, reply, .. }| {
-        let answer = reply.span.in_scope(|| caught(|| model.infer(request)).flatten());
+        let answer = reply.scope.run(|| caught(|| model.infer(request)).flatten());
         (reply, answer)
     });
     answered.unzip()

@@ -45,7 +45,7 @@ impl<S: Send + 'static> Pool<S> {
                 if !reply.is_wanted() {
                     return false;
                 }
-                let result = reply.span.in_scope(|| caught(|| work(state)));
+                let result = reply.scope.run(|| caught(|| work(state)));
                 reply.send(result);
                 true
             })

@@ -114,7 +114,7 @@ async fn echoing(echo: Echo) -> (Handler, Channel) {
 pub(crate) async fn listen(handler: Handler) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, dataplane::router(Arc::new(handler))).into_future());
+    tokio::spawn(axum::serve(listener, axum::Router::from(dataplane::router(Arc::new(handler)))).into_future());
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 

@@ -266,7 +266,7 @@ async fn a_shape_that_is_not_said_is_that_of_a_column() {
 async fn a_server_of_ours_is_understood() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let app = dataplane::router(Arc::new(server().handler));
+    let app = axum::Router::from(dataplane::router(Arc::new(server().handler)));
     tokio::spawn(axum::serve(listener, app).into_future());
     let settings = Settings { protocol: Protocol::GrpcV2, ..Settings::default() };
     let predictor =

@@ -174,7 +174,7 @@ impl Server {
     }
 
     fn over(handler: Handler) -> Self {
-        let router = dataplane::router(Arc::new(handler.clone()));
+        let router = axum::Router::from(dataplane::router(Arc::new(handler.clone())));
         Self { handler, router }
     }
 

@@ -8,8 +8,8 @@ use dataplane::{
     Context, Datatype, Error, Handler, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor,
     TensorMetadata,
     config::{self, ServerArgs},
+    handler::ServerInfo,
     metrics::Metrics,
-    readiness::Readiness,
     repository::Repository,
     serve, telemetry,
     v1::{Predictions, RowsCodec, V1Codec},
@@ -50,7 +50,7 @@ impl<C: V1Codec> Model for Identity<C> {
 struct Matrix;
 
 impl V1Codec for Matrix {
-    fn decode(&self, instances: &[&RawValue]) -> Result<Vec<InferRequest>> {
+    fn decode(&self, instances: &[&RawValue], _: &ModelMetadata) -> Result<Vec<InferRequest>> {
         let mut data = Vec::with_capacity(instances.len() * WIDTH);
         for (number, instance) in instances.iter().enumerate() {
             let wrong = |_| Error::invalid(format!("instances[{number}]: expected {WIDTH} numbers"));
@@ -90,16 +90,13 @@ fn mixed() -> Identity<RowsCodec> {
     Identity { metadata: metadata("mixed", columns.into_iter().chain([ids]).collect()), v1 }
 }
 
-fn publish(args: &ServerArgs) -> std::io::Result<Handler> {
-    let width = i64::try_from(WIDTH).map_err(std::io::Error::other)?;
-    let input = TensorMetadata::new("input", Datatype::Fp32, &[-1, width]);
+fn publish(args: &ServerArgs) -> Result<Handler, String> {
+    let input = TensorMetadata::new("input", Datatype::Fp32, &[-1, WIDTH as i64]);
     let identity = Identity { metadata: metadata("identity", vec![input]), v1: Matrix };
-    Ok(Handler {
-        repository: Repository::default().with(Arc::new(identity)).with(Arc::new(mixed())),
-        readiness: Readiness::default(),
-        metrics: Metrics::new().map_err(std::io::Error::other)?,
-        limits: args.limits(),
-    })
+    let repository = Repository::default().with(Arc::new(identity)).with(Arc::new(mixed()));
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
+    Handler::new(server, repository, metrics, args)
 }
 
 #[tokio::main]
