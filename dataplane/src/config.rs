@@ -91,6 +91,10 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_MAX_BODY_BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_body_bytes: u64,
 
+    /// Lists and objects that may be inside each other in a body of JSON
+    #[arg(long, env = "HEMLINE_MAX_JSON_DEPTH", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=128))]
+    pub max_json_depth: u32,
+
     /// Most instances in one request
     #[arg(long, env = "HEMLINE_MAX_INSTANCES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_instances: u32,
@@ -202,6 +206,7 @@ impl ServerArgs {
     pub fn limits(&self) -> Limits {
         Limits {
             body: usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX),
+            json_depth: self.max_json_depth as usize,
             instances: self.max_instances as usize,
             time: self.request_timeout,
         }

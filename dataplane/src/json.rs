@@ -11,10 +11,12 @@ use serde::{
 
 use crate::tensor::Data;
 
+mod depth;
 mod elements;
 mod numbers;
 mod object;
 
+pub(crate) use depth::check_depth;
 pub(crate) use elements::{Cursor, append_data, read_data, shown, take};
 pub(crate) use object::{
     List, Listed, MAX_TENSORS, Members, MembersAndList, MembersAndLists, Raw, Stopped, plain, read_raw, read_slice,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of a body.
     pub body: usize,
+    /// Lists and objects inside each other, of a body of JSON. Beyond 128 the parser gives up by itself.
+    pub json_depth: usize,
     /// Instances of a V1 request.
     pub instances: usize,
     /// Time from the request's head to its answer.
@@ -15,6 +17,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 8 * 1024 * 1024, instances: 256, time: Duration::from_secs(10) }
+        Self { body: 8 * 1024 * 1024, json_depth: 128, instances: 256, time: Duration::from_secs(10) }
     }
 }

@@ -23,7 +23,8 @@ use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, MODEL_DIGEST},
     infer::{InferRequest, InferResponse},
-    json::{Listed, Members, MembersAndLists, read_slice, unreadable},
+    json::{Listed, Members, MembersAndLists, check_depth, read_slice, unreadable},
+    limits::Limits,
     model::Model,
     observe::Inference,
     v1::{Predictions, unwritten},
@@ -118,16 +119,16 @@ async fn answer(
     let model = handler.ready_model(name, None)?;
     let mut event = Event::in_headers(&handler.events, headers)?;
     let body = body::read(handler, headers, body, context).await?;
-    let limit = handler.limits.instances;
-    let mut members = V1Body::read(&body, limit)?;
+    let limits = &handler.limits;
+    let mut members = V1Body::read(&body, limits)?;
     let data;
     if event.is_none()
         && let Some((structured, inner)) = members.event(handler, headers, &body)?
     {
         (event, data) = (Some(structured), inner);
-        members = V1Body::read(&data, limit)?;
+        members = V1Body::read(&data, limits)?;
     }
-    let instances = members.instances(limit)?;
+    let instances = members.instances(limits.instances)?;
     let (body, marks) = match verb {
         Verb::Predict => predict(handler, context, model.as_ref(), &instances).await?,
         Verb::Explain => explain(handler, context, model.as_ref(), &instances).await?,
@@ -197,8 +198,9 @@ struct V1Body<'a> {
 }
 
 impl<'a> V1Body<'a> {
-    /// Keeps no more than `most` instances, for more are refused.
-    fn read(body: &'a [u8], most: usize) -> Result<Self> {
+    /// Keeps no more than that many instances, for more are refused.
+    fn read(body: &'a [u8], &Limits { json_depth, instances: most, .. }: &Limits) -> Result<Self> {
+        check_depth(body, json_depth)?;
         let names = ["inputs", "instances", "specversion", "id", "source", "type", "time", "data", "data_base64"];
         let (members, lists) = read_slice(body, MembersAndLists { members: Members(names), lists: 2, most })
             .map_err(|error| unreadable(&error, "an object with a list of `instances`"))?;

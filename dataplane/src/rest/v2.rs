@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     error::Result,
     handler::{Handler, ServerInfo},
+    json::check_depth,
     observe::Inference,
     v2::{BinaryOutputs, read_raw_request, read_request, write_response},
 };
@@ -67,7 +68,12 @@ async fn answer(
     let body = body::read(handler, headers, body, context).await?;
     let (mut request, wanted) = match length {
         Some(0) => (read_raw_request(model.metadata(), &body)?, BinaryOutputs::all()),
-        length => read_request(length, &body)?,
+        length => {
+            // Where there is less than the header says, that is what is told.
+            let json = body.get(..length.unwrap_or(body.len())).unwrap_or_default();
+            check_depth(json, handler.limits.json_depth)?;
+            read_request(length, &body)?
+        }
     };
     drop(body);
     request.model_version.clone_from(&target.version);

@@ -106,7 +106,7 @@ async fn echo() -> (Handler, Channel) {
 }
 
 async fn echoing(echo: Echo) -> (Handler, Channel) {
-    let limits = Limits { body: 64 * 1024, instances: 3, time: Duration::from_secs(60) };
+    let limits = Limits { body: 64 * 1024, json_depth: 16, instances: 3, time: Duration::from_secs(60) };
     let handler = serving(Repository::default().with(Arc::new(echo)), limits).handler;
     (handler.clone(), listen(handler).await)
 }

@@ -122,7 +122,7 @@ pub(crate) struct Server {
 
 /// Serves `sum`, and one toy for each way to fail.
 pub(crate) fn server() -> Server {
-    server_with(Limits { body: 64 * 1024, instances: 3, time: Duration::from_secs(60) })
+    server_with(Limits { body: 64 * 1024, json_depth: 16, instances: 3, time: Duration::from_secs(60) })
 }
 
 pub(crate) fn server_with(limits: Limits) -> Server {

@@ -139,6 +139,22 @@ async fn deep_nesting_is_refused_like_any_other_wrong_value() {
 }
 
 #[tokio::test]
+async fn json_nests_no_deeper_than_the_limit_in_both_protocols() {
+    // An object, a list, and this.
+    let nested = |depth: usize| "[".repeat(depth - 2) + &"]".repeat(depth - 2);
+    for (path, member) in [(PREDICT, "instances"), ("/v2/models/sum/infer", "inputs")] {
+        let body = |depth| format!(r#"{{"{member}": [{}]}}"#, nested(depth));
+        server().post(path, body(17)).await.refuses(
+            400,
+            "malformed_body",
+            "the body: expected lists and objects nested at most 16 deep",
+        );
+        let (status, _, failure) = server().post(path, body(16)).await.failure();
+        assert_eq!((status, failure.contains("nested")), (400, false), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_served_is_404_405_or_501() {
     let server = server();
     server.post("/v1/models/nope:predict", ONE).await.refuses(
