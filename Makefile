@@ -173,9 +173,8 @@ test-rust: $(SETUP) ## The crates' own tests
 # A build of its own, so that its flag does not make the ordinary one start anew.
 test-loom: export RUSTFLAGS := --cfg hemline_loom
 test-loom: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/loom
-test-loom: export CARGO_PROFILE_RELEASE_LTO := off
-test-loom: ## The queue and the permits in every order that their threads can take
-	cargo test --locked --package dataplane --release --lib worker::loom
+test-loom: ## Queue, permits, batches and swaps in every order that their threads can take
+	cargo test --locked --package dataplane --profile loom --lib loom::
 
 # The instrumentation needs no sanitizer: the decoders are safe Rust, and a panic is a crash.
 FUZZ_SECONDS ?= 15

@@ -93,6 +93,7 @@ pub mod repository;
 pub mod rest;
 mod router;
 pub mod serve;
+mod snapshot;
 pub mod telemetry;
 pub mod tensor;
 pub mod v1;

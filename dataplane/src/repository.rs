@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Kind, Result},
     model::{Model, ModelMetadata},
+    snapshot::Snapshot,
 };
 
 mod watch;
@@ -115,7 +115,7 @@ type Entries = BTreeMap<String, Entry>;
 
 /// Models by name. Clones share them.
 #[derive(Clone, Default)]
-pub struct Repository(Arc<ArcSwap<Entries>>);
+pub struct Repository(Arc<Snapshot<Entries>>);
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,12 +166,7 @@ impl Repository {
     /// # Errors
     /// There is no such model or version, or nothing of it is loaded.
     pub fn get(&self, name: &str, version: Option<&str>) -> Result<Arc<dyn Model>> {
-        let entries = self.0.load();
-        let entry = entries.get(name).ok_or_else(|| Error::unknown_model(name))?;
-        if entry.models.is_empty() {
-            return Err(Error::not_ready(name));
-        }
-        entry.model(version).cloned().ok_or_else(|| unknown_version(name, version, &entry.versions()))
+        find(&self.0.load(), name, version).map(|(_, model)| model.clone())
     }
 
     /// What the model of this name and version says of itself, with every version that answers to the name.
@@ -179,10 +174,11 @@ impl Repository {
     /// # Errors
     /// As [`Repository::get`].
     pub fn metadata(&self, name: &str, version: Option<&str>) -> Result<ModelMetadata> {
-        let mut metadata = self.get(name, version)?.metadata().clone();
-        if let Some(entry) = self.0.load().get(name)
-            && entry.models.len() > 1
-        {
+        // One look for both: what comes between two would tell of two models in one answer.
+        let entries = self.0.load();
+        let (entry, model) = find(&entries, name, version)?;
+        let mut metadata = model.metadata().clone();
+        if entry.models.len() > 1 {
             metadata.versions = entry.versions();
         }
         Ok(metadata)
@@ -220,15 +216,12 @@ impl Repository {
                     digest = model.metadata().digest(),
                     "loaded"
                 );
-                self.change(name, |entry| {
-                    entry.models = vec![model.clone()];
-                    entry.reason.clear();
-                });
+                self.switch(name, model);
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(model = name, %error, "could not be loaded");
-                self.change(name, |entry| entry.reason = format!("the last load failed: {}", error.message()));
+                self.refuse(name, error.message());
                 Err(error.at(format_args!("Model with name {name} could not be loaded")))
             }
         }
@@ -241,10 +234,7 @@ impl Repository {
     pub async fn unload(&self, name: &str) -> Result<()> {
         let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
         let _turn = entry.turn.lock().await;
-        self.change(name, |entry| {
-            entry.models.clear();
-            entry.reason = "unloaded".to_owned();
-        });
+        self.clear(name);
         tracing::info!(model = name, "unloaded");
         Ok(())
     }
@@ -261,13 +251,44 @@ impl Repository {
         entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.loader.clone()?))).collect()
     }
 
+    /// Serves this model under the name from now on, and no other.
+    #[allow(clippy::needless_pass_by_value)] // as above
+    fn switch(&self, name: &str, model: Arc<dyn Model>) {
+        self.change(name, |entry| {
+            entry.models = vec![model.clone()];
+            entry.reason.clear();
+        });
+    }
+
+    /// What served serves on; the index says why there is nothing newer.
+    fn refuse(&self, name: &str, reason: &str) {
+        self.change(name, |entry| entry.reason = format!("the last load failed: {reason}"));
+    }
+
+    fn clear(&self, name: &str) {
+        self.change(name, |entry| {
+            entry.models.clear();
+            entry.reason = "unloaded".to_owned();
+        });
+    }
+
     fn change(&self, name: &str, change: impl Fn(&mut Entry)) {
-        self.0.rcu(|entries| {
-            let mut entries = Entries::clone(entries);
+        self.0.change(|entries| {
+            let mut entries = entries.clone();
             change(entries.entry(name.to_owned()).or_default());
             entries
         });
     }
+}
+
+/// The model of this name and version, with what else answers to the name.
+fn find<'a>(entries: &'a Entries, name: &str, version: Option<&str>) -> Result<(&'a Entry, &'a Arc<dyn Model>)> {
+    let entry = entries.get(name).ok_or_else(|| Error::unknown_model(name))?;
+    if entry.models.is_empty() {
+        return Err(Error::not_ready(name));
+    }
+    let model = entry.model(version).ok_or_else(|| unknown_version(name, version, &entry.versions()))?;
+    Ok((entry, model))
 }
 
 fn unknown_version(name: &str, version: Option<&str>, known: &[String]) -> Error {
@@ -276,5 +297,7 @@ fn unknown_version(name: &str, version: Option<&str>, known: &[String]) -> Error
     Error::new(Kind::UnknownVersion, text)
 }
 
+#[cfg(all(test, hemline_loom))]
+mod loom;
 #[cfg(test)]
 mod tests;

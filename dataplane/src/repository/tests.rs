@@ -14,10 +14,10 @@ use crate::{
     v1::{RowsCodec, V1Codec},
 };
 
-struct Named(ModelMetadata);
+pub(super) struct Named(ModelMetadata);
 
 impl Named {
-    fn new(name: &str, version: u32) -> Arc<Self> {
+    pub(super) fn new(name: &str, version: u32) -> Arc<Self> {
         let metadata =
             ModelMetadata { name: name.to_owned(), versions: vec![version.to_string()], ..ModelMetadata::default() };
         Arc::new(Self(metadata))

@@ -204,7 +204,8 @@ async fn an_upstreams_parent_and_the_steps_are_spans_of_the_same_trace() {
         Arc::new(Asking { metadata, v1: rows(), predictor: predictor(&mock.address, Protocol::V2) })
     };
     let repository = Repository::default().with(asking("well", &mock)).with(asking("badly", &refusing));
-    let mut server = serving(repository, Limits { body: 1024, json_depth: 16, instances: 1, time: Duration::from_secs(60) });
+    let mut server =
+        serving(repository, Limits { body: 1024, json_depth: 16, instances: 1, time: Duration::from_secs(60) });
     let args = TelemetryArgs {
         access_log: true,
         server_timing: true,
