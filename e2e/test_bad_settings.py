@@ -15,7 +15,7 @@ BOTH = [PREDICTOR, TRANSFORMER]
 @pytest.mark.parametrize(
     ("argument", "flag"),
     [
-        ("--workers=0", "--workers"),
+        ("--workers=many", "--workers"),
         ("--queue=0", "--queue"),
         ("--request_timeout=soon", "--request-timeout"),
         ("--max_body_bytes=-1", "--max-body-bytes"),

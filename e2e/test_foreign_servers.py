@@ -169,11 +169,11 @@ def test_a_connection_that_a_server_closes_after_a_failure_is_not_the_next_calle
 
 
 @pytest.mark.parametrize(("server", "protocol"), SPEAKS)
-def test_a_model_that_a_foreign_server_does_not_have_is_502_and_never_ready(
+def test_a_model_that_a_foreign_server_does_not_have_is_404_and_never_ready(
     ours, foreign, servers, server, protocol
 ):
     http = ours(server, protocol, "nobody", ready=False)
-    assert refused(http, foreign, protocol) == (502, "upstream_invalid")
+    assert refused(http, foreign, protocol) == (404, "upstream_not_found")
     assert not servers[-1].is_ready()
 
 

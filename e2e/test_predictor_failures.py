@@ -112,7 +112,7 @@ def test_a_wrong_answer_is_502(http, mock, under_test, what):
     mock.reply = WRONG[what]
     status, envelope, _ = refused(http, mock, under_test)
     assert (status, envelope["code"]) == (502, "upstream_invalid")
-    assert "ranker `ranking`" in envelope["error"]
+    assert "predictor `ranking`" in envelope["error"]
 
 
 def test_a_slow_predictor_is_504(http, mock, under_test):

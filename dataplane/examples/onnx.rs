@@ -103,7 +103,6 @@ fn publish(files: &Files, start: &Start<'_>) -> Result<Repository, String> {
     Ok(Repository::default().with(file.model()?).with_loader(&name, Arc::new(file)))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    serve::start(ServerInfo { name: "onnx", version: "1" }, publish).await
+fn main() -> ExitCode {
+    serve::start(ServerInfo { name: "onnx", version: "1" }, publish)
 }

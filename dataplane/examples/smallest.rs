@@ -23,12 +23,11 @@ impl SyncModel for Double {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let metadata = ModelMetadata {
         inputs: vec![TensorMetadata::new("x", Datatype::Fp32, &[-1, 2])],
         outputs: vec![TensorMetadata::new("y", Datatype::Fp32, &[-1, 2])],
         ..ModelMetadata::default()
     };
-    serve::model(ServerInfo { name: "smallest", version: "1" }, metadata, Double).await
+    serve::model(ServerInfo { name: "smallest", version: "1" }, metadata, Double)
 }

@@ -77,7 +77,6 @@ fn publish(own: &Pause, start: &Start<'_>) -> Result<Repository, String> {
     Ok(Repository::default().with(Arc::new(model.map_err(|error| error.to_string())?)))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    serve::start(ServerInfo { name: "toy", version: "1" }, publish).await
+fn main() -> ExitCode {
+    serve::start(ServerInfo { name: "toy", version: "1" }, publish)
 }

@@ -143,7 +143,6 @@ fn publish(own: &Predicting, start: &Start<'_>) -> Result<Repository, String> {
     Ok(Repository::default().with(transformer))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    serve::start(ServerInfo { name: "transformer", version: "1" }, publish).await
+fn main() -> ExitCode {
+    serve::start(ServerInfo { name: "transformer", version: "1" }, publish)
 }

@@ -18,6 +18,8 @@ use crate::{
     worker::{Admission, Batching},
 };
 
+pub(crate) mod kserve;
+
 /// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
 
@@ -63,9 +65,9 @@ pub struct ServerArgs {
     #[arg(long, env = "INFERENCE_SERVICE_NAME", default_value = "hemline", value_parser = model_name)]
     pub model_name: String,
 
-    /// Threads that compute; the number of cores where it is not given
-    #[arg(long, env = "HEMLINE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub workers: Option<u16>,
+    /// Threads that compute, at most four a core; 0 is one a core
+    #[arg(long, env = "HEMLINE_WORKERS", default_value_t = 0)]
+    pub workers: u32,
 
     /// Requests that may wait for a thread; beyond it they are refused at once with 429
     #[arg(long, env = "HEMLINE_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -95,7 +97,7 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_MAX_JSON_DEPTH", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=128))]
     pub max_json_depth: u32,
 
-    /// Most instances in one request
+    /// Most instances in one V1 request
     #[arg(long, env = "HEMLINE_MAX_INSTANCES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_instances: u32,
 
@@ -227,19 +229,25 @@ impl ServerArgs {
     /// How many threads compute.
     #[must_use]
     pub fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.workers.map_or_else(cores, usize::from)
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // KServe passes on how many requests a container takes at once. That is a hint: a hundred threads on two cores, with a model
+        // each, would only take memory and turns.
+        match self.workers as usize {
+            0 => cores,
+            workers => workers.min(4 * cores),
+        }
     }
 }
 
-/// Reads settings from the command line and the environment. KServe writes flags with underscores; both spellings are one flag.
+/// Reads settings from the command line and the environment. KServe writes flags with underscores; both spellings are one flag. Flags of
+/// its servers that mean nothing here are passed over.
 ///
 /// # Errors
 /// A wrong setting: the exit code to end with. The message is printed. `--help` and `--version` end with success.
 pub fn parse<A: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, ExitCode> {
     let arguments = arguments.into_iter().enumerate();
     let arguments = arguments.map(|(position, argument)| if position == 0 { argument } else { hyphens(argument) });
-    A::try_parse_from(arguments).map_err(|error| {
+    A::try_parse_from(kserve::leave_out(&A::command(), arguments.collect())).map_err(|error| {
         if error.use_stderr() {
             return refuse(one_line(&error.render().to_string()));
         }
@@ -369,7 +377,7 @@ mod tests {
     fn a_wrong_setting_is_refused() {
         for arguments in [
             vec!["--http-port", "x"],
-            vec!["--workers", "0"],
+            vec!["--workers", "many"],
             vec!["--model-name", "a/b"],
             vec!["--nonsense"],
             vec!["--enable-grpc", "maybe"],

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn each_call_is_a_span_of_its_own() {
-        let context = context(&[]);
+        let context = context(&[("b3", "1")]);
         let parent = |call: HeaderMap| call["traceparent"].clone();
         let calls = [context.call("POST", "r"), context.call("POST", "r")]
             .map(|call| parent(call.context().outgoing_headers().collect()));

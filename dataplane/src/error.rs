@@ -46,6 +46,12 @@ pub enum Kind {
     DeadlineExceeded,
     /// A service behind this one refused what the caller sent; its class is kept.
     UpstreamRejected,
+    /// A service behind this one does not know who asks.
+    UpstreamUnauthenticated,
+    /// A service behind this one does not let the caller.
+    UpstreamForbidden,
+    /// A service behind this one does not have what it was asked for: most often, its model.
+    UpstreamNotFound,
     /// A service behind this one has no room; its Retry-After is kept.
     UpstreamOverloaded,
     /// A service behind this one can't be reached or says that it is not ready.
@@ -71,7 +77,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, for tests and documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::MalformedBody,
         Self::InvalidArgument,
         Self::UnknownModel,
@@ -88,6 +94,9 @@ impl Kind {
         Self::NotReady,
         Self::DeadlineExceeded,
         Self::UpstreamRejected,
+        Self::UpstreamUnauthenticated,
+        Self::UpstreamForbidden,
+        Self::UpstreamNotFound,
         Self::UpstreamOverloaded,
         Self::UpstreamUnavailable,
         Self::UpstreamTimeout,
@@ -100,7 +109,7 @@ impl Kind {
     pub const fn row(self) -> Row {
         use grpc::{
             DEADLINE_EXCEEDED, FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
-            RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
+            RESOURCE_EXHAUSTED, UNAUTHENTICATED, UNAVAILABLE, UNIMPLEMENTED,
         };
         let (http, grpc, code) = match self {
             Self::MalformedBody => (StatusCode::BAD_REQUEST, INVALID_ARGUMENT, "malformed_body"),
@@ -121,6 +130,9 @@ impl Kind {
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "not_ready"),
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED, "deadline_exceeded"),
             Self::UpstreamRejected => (StatusCode::BAD_REQUEST, INVALID_ARGUMENT, "upstream_rejected"),
+            Self::UpstreamUnauthenticated => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED, "upstream_unauthenticated"),
+            Self::UpstreamForbidden => (StatusCode::FORBIDDEN, PERMISSION_DENIED, "upstream_forbidden"),
+            Self::UpstreamNotFound => (StatusCode::NOT_FOUND, NOT_FOUND, "upstream_not_found"),
             Self::UpstreamOverloaded => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED, "upstream_overloaded"),
             Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "upstream_unavailable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED, "upstream_timeout"),
@@ -142,6 +154,7 @@ mod grpc {
     pub(super) const UNIMPLEMENTED: u8 = 12;
     pub(super) const INTERNAL: u8 = 13;
     pub(super) const UNAVAILABLE: u8 = 14;
+    pub(super) const UNAUTHENTICATED: u8 = 16;
 }
 
 /// A failure, with what the caller may read and what only the log may.

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
+    json::shown,
     limits::Limits,
     metrics::Metrics,
     model::Model,
@@ -137,6 +138,19 @@ impl Handler {
             let text = "as many requests as this server takes at once are under way";
             Error::new(Kind::Overloaded, text).with_retry_after(Duration::from_secs(1))
         })
+    }
+
+    /// Loads a model anew; `parameters` are the names of what the call says beside its name.
+    ///
+    /// # Errors
+    /// A parameter asks for another model than the one in its place, or [`Repository::load`] fails.
+    pub(crate) async fn load(&self, name: &str, mut parameters: impl Iterator<Item = &str>) -> Result<()> {
+        // A load that passed over these would serve something else than what was asked for.
+        if let Some(key) = parameters.find(|key| *key == "config" || key.starts_with("file:")) {
+            let text = "not supported here: a model is loaded as it lies in its repository";
+            return Err(Error::invalid(format!("field `parameters.{}`: {text}", shown(key))));
+        }
+        self.repository.load(name).await
     }
 
     /// Whether control calls are on.

@@ -24,14 +24,13 @@
 //!     }
 //! }
 //!
-//! #[tokio::main]
-//! async fn main() -> ExitCode {
+//! fn main() -> ExitCode {
 //!     let metadata = ModelMetadata {
 //!         inputs: vec![TensorMetadata::new("x", Datatype::Fp32, &[-1, 3])], // -1 is a free dimension
 //!         outputs: vec![TensorMetadata::new("mean", Datatype::Fp32, &[-1])],
 //!         ..ModelMetadata::default()
 //!     };
-//!     serve::model(ServerInfo { name: "means", version: "1" }, metadata, Mean).await
+//!     serve::model(ServerInfo { name: "means", version: "1" }, metadata, Mean)
 //! }
 //! ```
 //!

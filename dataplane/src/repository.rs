@@ -79,6 +79,8 @@ struct Entry {
     /// Held while it is loaded: two loads of one name come one after the other.
     turn: Arc<Mutex<()>>,
     reason: String,
+    /// It was unloaded on purpose, and not loaded since.
+    unloaded: bool,
 }
 
 impl Entry {
@@ -89,6 +91,11 @@ impl Entry {
                 self.models.iter().find(|model| model.metadata().versions.iter().any(|known| known == version))
             }
         }
+    }
+
+    /// Whether a model should be there that is not, or is not ready.
+    fn is_missing(&self) -> bool {
+        !self.unloaded && (self.models.is_empty() || !self.models.iter().all(|model| model.is_ready()))
     }
 
     fn versions(&self) -> Vec<String> {
@@ -133,7 +140,7 @@ impl Repository {
         self
     }
 
-    /// Serves what a loader makes, under this name, from the first [`Repository::load`] on.
+    /// Serves what a loader makes, under this name: from the first [`Repository::load`] on, which [`watch`] sees to where nobody else did.
     #[must_use]
     #[allow(clippy::needless_pass_by_value)] // as above
     pub fn with_loader(self, name: &str, loader: Arc<dyn Loader>) -> Self {
@@ -153,12 +160,13 @@ impl Repository {
         self.0.load().contains_key(name)
     }
 
-    /// Names that do not answer yet: loading for the first time, or warming up. What was unloaded on purpose is none of them.
+    /// Names that should answer and do not: never loaded yet, whether or not that was tried, or warming up. What was unloaded on purpose
+    /// is none of them.
     #[must_use]
     pub fn loading(&self) -> Vec<String> {
         let entries = self.0.load();
-        let items = entries.iter().flat_map(|(name, entry)| entry.index(name));
-        items.filter(|item| item.state == State::Loading).map(|item| item.name).collect()
+        let missing = entries.iter().filter(|(_, entry)| entry.is_missing());
+        missing.map(|(name, _)| name.clone()).collect()
     }
 
     /// The model of this name, in this version if one is asked for.
@@ -222,7 +230,8 @@ impl Repository {
             Err(error) => {
                 tracing::error!(model = name, %error, "could not be loaded");
                 self.refuse(name, error.message());
-                Err(error.at(format_args!("Model with name {name} could not be loaded")))
+                let text = format!("Model with name {name} could not be loaded: {}", error.message());
+                Err(Error::new(Kind::LoadFailed, text).with_detail(error.detail().unwrap_or_default()))
             }
         }
     }
@@ -245,6 +254,14 @@ impl Repository {
         !self.loaders().is_empty()
     }
 
+    /// The names that have never been loaded and can be.
+    fn unborn(&self) -> Vec<String> {
+        let entries = self.0.load();
+        let unborn =
+            entries.iter().filter(|(_, entry)| entry.loader.is_some() && entry.models.is_empty() && !entry.unloaded);
+        unborn.map(|(name, _)| name.clone()).collect()
+    }
+
     /// The loader of each name that has one.
     fn loaders(&self) -> Vec<(String, Arc<dyn Loader>)> {
         let entries = self.0.load();
@@ -257,6 +274,7 @@ impl Repository {
         self.change(name, |entry| {
             entry.models = vec![model.clone()];
             entry.reason.clear();
+            entry.unloaded = false;
         });
     }
 
@@ -269,6 +287,7 @@ impl Repository {
         self.change(name, |entry| {
             entry.models.clear();
             entry.reason = "unloaded".to_owned();
+            entry.unloaded = true;
         });
     }
 

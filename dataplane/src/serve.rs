@@ -10,7 +10,7 @@ use axum::Router;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    config::{ServerArgs, refuse},
+    config::{ServerArgs, kserve, refuse},
     handler::Handler,
     metrics::Metrics,
     readiness::Readiness,
@@ -34,6 +34,19 @@ use drain::Signals;
 use listener::{Listener, Listeners};
 pub use start::{Start, model, start};
 use tls::Current;
+
+/// Runs a server to its end, on a runtime of its own. What is still busy then, a model that is being loaded or a name that is being
+/// looked up, is not waited for: a drain has one deadline.
+pub fn block_on(server: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(server);
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => refuse(format_args!("no threads to serve with: {error}")),
+    }
+}
 
 /// Binds and serves until told to stop; the process's exit code. `background` runs beside it, once the ports are had: a start that
 /// fails says just why.
@@ -100,6 +113,7 @@ impl<'a> Server<'a> {
             Ok(open) => open,
             Err(reason) => return refuse(reason),
         };
+        kserve::warn();
         tokio::spawn(background);
         if self.repository.has_loaders() {
             tokio::spawn(repository::watch(self.repository.clone(), self.args.model_watch, self.reloads()));

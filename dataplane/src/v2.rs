@@ -7,7 +7,7 @@ mod read;
 mod tensors;
 mod write;
 
-pub(crate) use read::{read_raw_request, read_request, read_response};
+pub(crate) use read::{read_raw_request, read_request, read_response, take_flag};
 pub(crate) use write::{write_request, write_response};
 
 /// How many bytes of a body are its JSON, where binary data follows.
@@ -18,7 +18,7 @@ const BINARY_SIZE: &str = "binary_data_size";
 /// A wanted output's parameter: whether it is wanted as binary data.
 const BINARY: &str = "binary_data";
 /// A request's parameter: whether outputs that don't say are wanted as binary data.
-const BINARY_OUTPUT: &str = "binary_data_output";
+pub(crate) const BINARY_OUTPUT: &str = "binary_data_output";
 
 /// Which outputs a request wants as binary data. It is the transport's business, so the model does not hear of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match telemetry::init(&args.server.log_level).and_then(|()| handler(&args)) {
-        Ok(handler) => run(&args, handler),
+        Ok(handler) => serve::block_on(serve::run(handler, &args.server, std::future::ready(()))),
         Err(reason) => config::refuse(reason),
     }
 }
@@ -32,9 +32,4 @@ fn handler(args: &Args) -> Result<Handler, String> {
     let repository = Repository::default().with(files.model()?).with_loader(&args.server.model_name, Arc::new(files));
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
     Handler::new(server, repository, metrics, &args.server)
-}
-
-#[tokio::main]
-async fn run(args: &Args, handler: Handler) -> ExitCode {
-    serve::run(handler, &args.server, std::future::ready(())).await
 }

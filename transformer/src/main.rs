@@ -29,12 +29,11 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match telemetry::init(&args.server.log_level).and_then(|()| args.check()) {
-        Ok(()) => run(&args),
+        Ok(()) => serve::block_on(run(&args)),
         Err(reason) => config::refuse(reason),
     }
 }
 
-#[tokio::main]
 async fn run(args: &Args) -> ExitCode {
     match start::handler(args).await {
         Ok((handler, watch)) => serve::run(handler, &args.server, watch).await,

@@ -94,7 +94,7 @@ impl Ranker {
         let plan = Plan::new(&metadata, articles).map(Arc::new);
         // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan.as_ref().ok().cloned();
-        plan.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("ranker `{}` {reason}", self.name())))
+        plan.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("predictor `{}` {reason}", self.name())))
     }
 
     /// Asks for the candidates' scores. A ranker that refuses them may have been swapped since it was planned for: it is asked once more

@@ -143,7 +143,16 @@ impl Recommender {
 
 /// Whether it is the ranker's failure, and not what it says of the request.
 fn is_failure(kind: Kind) -> bool {
-    matches!(kind, Kind::UpstreamOverloaded | Kind::UpstreamUnavailable | Kind::UpstreamTimeout | Kind::UpstreamInvalid)
+    matches!(
+        kind,
+        Kind::UpstreamUnauthenticated
+            | Kind::UpstreamForbidden
+            | Kind::UpstreamNotFound
+            | Kind::UpstreamOverloaded
+            | Kind::UpstreamUnavailable
+            | Kind::UpstreamTimeout
+            | Kind::UpstreamInvalid
+    )
 }
 
 #[async_trait]

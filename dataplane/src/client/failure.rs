@@ -81,6 +81,21 @@ impl Failure {
         Self::new(Kind::UpstreamRejected, "refused the request", detail)
     }
 
+    /// It does not know who asks.
+    pub(super) fn unauthenticated(detail: impl fmt::Display) -> Self {
+        Self::new(Kind::UpstreamUnauthenticated, "does not know the caller", detail)
+    }
+
+    /// It does not let whoever asks.
+    pub(super) fn forbidden(detail: impl fmt::Display) -> Self {
+        Self::new(Kind::UpstreamForbidden, "does not let the caller", detail)
+    }
+
+    /// It does not have the model.
+    pub(super) fn not_found(detail: impl fmt::Display) -> Self {
+        Self::new(Kind::UpstreamNotFound, "does not have the model", detail)
+    }
+
     /// It has no room. Without a word on when it will, trying again only adds to the crowd.
     pub(super) fn overloaded(detail: impl fmt::Display, after: Option<Duration>) -> Self {
         let failure = Self::new(Kind::UpstreamOverloaded, "has no room", detail);
@@ -93,7 +108,7 @@ impl Failure {
         Self { retry: Some(Reason::Unavailable), ..failure }.after(after)
     }
 
-    /// It failed, through a fault of its own (`fault`) or one between the two of us: a wrong model name, a missing right.
+    /// It failed, through a fault of its own (`fault`) or one between the two of us: a wrong method, a redirect.
     pub(super) fn failed(detail: impl fmt::Display, fault: bool) -> Self {
         Self { fault, ..Self::new(Kind::UpstreamInvalid, "failed", detail) }
     }
@@ -151,7 +166,7 @@ impl Failure {
 
     /// The error of a caller who asked the predictor of this name.
     pub(super) fn into_error(self, name: &str) -> Error {
-        let error = Error::new(self.kind, format!("ranker `{name}` {}", self.what)).with_detail(self.detail);
+        let error = Error::new(self.kind, format!("predictor `{name}` {}", self.what)).with_detail(self.detail);
         match self.retry_after {
             Some(after) => error.with_retry_after(after),
             None => error,

@@ -152,6 +152,9 @@ fn failure(status: &Status, reused: bool) -> Failure {
     let after = pushback.unwrap_or_default();
     let failure = match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Failure::rejected(detail),
+        Code::Unauthenticated => Failure::unauthenticated(detail),
+        Code::PermissionDenied => Failure::forbidden(detail),
+        Code::NotFound => Failure::not_found(detail),
         Code::ResourceExhausted => Failure::overloaded(detail, after),
         Code::Unavailable => Failure::unavailable(detail, after),
         Code::DeadlineExceeded | Code::Cancelled => Failure::timeout(detail),

@@ -254,7 +254,7 @@ impl Predictor {
     }
 
     fn left_alone(&self, wait: Duration) -> Error {
-        let text = format!("ranker `{}` keeps failing and is left alone for a moment", self.name());
+        let text = format!("predictor `{}` keeps failing and is left alone for a moment", self.name());
         Error::new(Kind::UpstreamUnavailable, text).with_retry_after(wait)
     }
 

@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,8 @@ use super::{dial::Dialer, failure::Failure};
 /// An idle connection of HTTP/1.1 is not used again after this time: uvicorn, on which most Python servers stand, closes its own after
 /// five seconds, and whoever closes first has no race to lose.
 const IDLE: Duration = Duration::from_secs(4);
+/// Most requests that may be sent again because their connection had been closed, without an answer in between.
+const MOST_RESENDS: u32 = 8;
 /// Most idle connections that are kept.
 const MOST_IDLE: usize = 64;
 
@@ -35,6 +40,8 @@ pub(super) struct Exclusive {
     dialer: Dialer,
     age: Duration,
     renewed: Renewed,
+    /// How many requests may be sent again.
+    resends: AtomicU32,
     /// Those unused for longest first.
     idle: Mutex<VecDeque<Connection>>,
 }
@@ -55,12 +62,13 @@ impl Connection {
 impl Exclusive {
     /// No connections yet; they are retired at `age`.
     pub(super) fn new(dialer: Dialer, age: Duration, renewed: Renewed) -> Self {
-        Self { dialer, age, renewed, idle: Mutex::default() }
+        Self { dialer, age, renewed, resends: AtomicU32::new(0), idle: Mutex::default() }
     }
 
     /// Sends a request: over an idle connection, or else over a new one. A connection that was used before may be closed at the very
     /// moment at which it is used again (uvicorn hangs up after an exception without saying so); where not a byte of the answer came,
-    /// the request is sent once more, over a new connection, for this is no failure of the server that a retry would be for.
+    /// the request is sent once more, over a new connection, for this is no failure of the server that a retry would be for. Each answer
+    /// earns one such request more, up to [`MOST_RESENDS`]: a server that dies takes no crowd along to the next.
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -73,7 +81,9 @@ impl Exclusive {
                 Ok(response) => return Ok((response, connection)),
                 Err(error) if error.message().is_some() => {}
                 Err(error) if error.error().is_parse() => return Err(Failure::broken_off(error.error())),
-                Err(_) => {
+                Err(error) => {
+                    let left = self.resends.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+                    left.map_err(|_| Failure::closed(error.error(), true))?;
                     (self.renewed)();
                     break;
                 }
@@ -88,6 +98,7 @@ impl Exclusive {
     pub(super) fn give_back(&self, mut connection: Connection) {
         let now = Instant::now();
         connection.used = now;
+        let _ = self.resends.fetch_update(Relaxed, Relaxed, |left| (left < MOST_RESENDS).then_some(left + 1));
         let mut idle = self.idle();
         idle.retain(|connection| connection.is_usable(now));
         if connection.is_usable(now) && idle.len() < MOST_IDLE {

@@ -261,6 +261,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
             Failure::rejected(detail)
         }
+        StatusCode::UNAUTHORIZED => Failure::unauthenticated(detail),
+        StatusCode::FORBIDDEN => Failure::forbidden(detail),
+        StatusCode::NOT_FOUND => Failure::not_found(detail),
         StatusCode::TOO_MANY_REQUESTS => Failure::overloaded(detail, after),
         StatusCode::SERVICE_UNAVAILABLE => Failure::unavailable(detail, after),
         StatusCode::GATEWAY_TIMEOUT => Failure::timeout(detail),

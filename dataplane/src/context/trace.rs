@@ -126,8 +126,10 @@ impl Trace {
 
     /// The headers for a call whose span is `child`.
     pub(super) fn headers(&self, child: u64) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-        let sampled = u8::from(self.sampled == Some(true));
-        let parent = header(TRACEPARENT, format!("00-{}-{child:016x}-{sampled:02x}", self.id()));
+        // It has no way to say that nobody has decided: whoever comes next would take it for a no.
+        let parent = self.sampled.and_then(|sampled| {
+            header(TRACEPARENT, format!("00-{}-{child:016x}-{:02x}", self.id(), u8::from(sampled)))
+        });
         let state = self.state.clone().map(|state| (TRACESTATE, state));
         let b3 = self.b3.map(|form| self.b3_headers(form, child)).unwrap_or_default();
         [parent, state].into_iter().chain(b3).flatten()
@@ -216,10 +218,11 @@ fn read_b3(headers: &HeaderMap) -> Option<Trace> {
     let debug = text(&B3_FLAGS) == Some("1");
     let sampled =
         if debug { Some(true) } else { text(&B3_SAMPLED).and_then(|state| b3_state(state).map(|(on, _)| on)) };
-    let ids = text(&B3_TRACE).zip(text(&B3_SPAN));
-    match ids {
-        Some((id, parent)) => b3_trace(id, parent, sampled, B3Form { single: false, short: false, debug }),
-        None => sampled.map(|sampled| b3_start(sampled, B3Form { single: false, short: false, debug })),
+    let form = B3Form { single: false, short: false, debug };
+    match text(&B3_TRACE) {
+        // KServe's Python transformer sends on the trace's id alone.
+        Some(id) => b3_trace(id, text(&B3_SPAN), sampled, form),
+        None => sampled.map(|sampled| b3_start(sampled, form)),
     }
 }
 
@@ -234,7 +237,7 @@ fn read_b3_single(header: &str) -> Option<Trace> {
         Some(state) => Some(b3_state(state)?),
         None => None,
     };
-    b3_trace(id, parent, state.map(|(on, _)| on), form(state.is_some_and(|(_, debug)| debug)))
+    b3_trace(id, Some(parent), state.map(|(on, _)| on), form(state.is_some_and(|(_, debug)| debug)))
 }
 
 /// Whether it is sampled, and whether to debug.
@@ -247,8 +250,12 @@ fn b3_state(text: &str) -> Option<(bool, bool)> {
     }
 }
 
-fn b3_trace(id: &str, parent: &str, sampled: Option<bool>, form: B3Form) -> Option<Trace> {
-    let trace = Trace::new(Hex::trace(id)?, Some(span(parent)?), sampled);
+fn b3_trace(id: &str, parent: Option<&str>, sampled: Option<bool>, form: B3Form) -> Option<Trace> {
+    let parent = match parent {
+        Some(parent) => Some(span(parent)?),
+        None => None,
+    };
+    let trace = Trace::new(Hex::trace(id)?, parent, sampled);
     Some(Trace { b3: Some(B3Form { short: id.len() == 16, ..form }), ..trace })
 }
 

@@ -20,14 +20,12 @@ use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, ServerInfo},
     observe::Inference,
-    parameters::Parameter,
     repository::State,
+    v2::{BINARY_OUTPUT, take_flag},
 };
 
 /// Answers smaller than this are not worth compressing.
 const WORTH_COMPRESSING: usize = 1024;
-/// A request's parameter that asks for raw outputs.
-const BINARY_OUTPUT: &str = "binary_data_output";
 
 /// The service over one handler.
 #[derive(Debug)]
@@ -102,13 +100,8 @@ impl GrpcInferenceService for Service {
     ) -> Answer<RepositoryModelLoadResponse> {
         self.0.check_control()?;
         let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
-        if let Some(name) = parameters.keys().next() {
-            let name = crate::json::shown(name);
-            let text = format!("field `parameters.{name}`: unknown; a model is loaded as it lies there");
-            return Err(Error::invalid(text).into());
-        }
         let model_name = named(repository_name, model_name);
-        self.0.repository.load(&model_name).await?;
+        self.0.load(&model_name, parameters.keys().map(String::as_str)).await?;
         Ok(Response::new(RepositoryModelLoadResponse { model_name, is_loaded: true }))
     }
 
@@ -127,8 +120,9 @@ impl GrpcInferenceService for Service {
 impl Service {
     async fn infer(&self, message: ModelInferRequest, context: &Context) -> Result<ModelInferResponse> {
         let model = self.0.ready_model(&message.model_name, decode::version(&message.model_version))?;
-        let (request, raw) = decode::request(message)?;
-        let raw = raw || request.parameters.get(BINARY_OUTPUT).and_then(Parameter::as_bool) == Some(true);
+        let (mut request, raw) = decode::request(message)?;
+        let wanted = take_flag(&mut request.parameters, BINARY_OUTPUT, "parameters")?;
+        let raw = raw || wanted == Some(true);
         let response = self.0.infer(model.as_ref(), request, context).await?;
         encode::response(response, raw)
     }

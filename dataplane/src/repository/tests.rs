@@ -109,3 +109,33 @@ async fn a_model_without_a_loader_is_not_loaded_anew() {
     assert_eq!(repository.load("m").await.unwrap_err().kind(), Kind::LoadFailed);
     assert_eq!(version(&repository).as_deref(), Some("1"));
 }
+
+/// Never finds anything good.
+struct Bad;
+
+impl Loader for Bad {
+    fn load(&self) -> Result<Arc<dyn Model>> {
+        Err(Error::invalid("no such file"))
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_model_was_never_loaded_is_not_ready_whatever_was_tried() {
+    let repository = Repository::default().with_loader("m", Arc::new(Bad));
+    assert_eq!(repository.load("m").await.unwrap_err().kind(), Kind::LoadFailed);
+    assert_eq!((repository.index()[0].state, repository.loading()), (State::Unavailable, vec!["m".to_owned()]));
+    repository.unload("m").await.unwrap();
+    assert!(repository.loading().is_empty(), "nobody waits for what was unloaded on purpose");
+}
+
+#[tokio::test]
+async fn a_watch_loads_what_nobody_has_loaded_yet() {
+    let repository = Repository::default().with_loader("m", Arc::new(Counting::default()));
+    let (_ask, asked) = tokio::sync::watch::channel(());
+    let watching = tokio::spawn(super::watch(repository.clone(), std::time::Duration::ZERO, asked));
+    while repository.get("m", None).is_err() {
+        tokio::task::yield_now().await;
+    }
+    watching.abort();
+    assert_eq!(version(&repository).as_deref(), Some("1"));
+}

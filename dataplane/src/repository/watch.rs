@@ -8,12 +8,16 @@ use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
 use super::{Loader, Repository};
 
-/// Looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and whatever it finds where
+/// Loads what was never loaded, then looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and whatever it finds where
 /// `asked` changes, as it does at SIGHUP. What could not be loaded is not tried again until it changes or somebody asks.
 pub async fn watch(repository: Repository, interval: Duration, mut asked: Receiver<()>) {
     let mut seen = HashMap::new();
     for (name, loader) in repository.loaders() {
         seen.insert(name, look(loader).await);
+    }
+    for name in repository.unborn() {
+        // As below.
+        drop(repository.load(&name).await);
     }
     let watched = !interval.is_zero();
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));

@@ -15,14 +15,28 @@ use crate::{
     handler::{Handler, deadline_exceeded},
 };
 
-/// The whole body, decompressed.
+/// Bytes of a body that is no inference's: nobody counts how many of those are under way.
+const SMALL: usize = 64 * 1024;
+
+/// The whole body of an inference, decompressed.
 ///
 /// # Errors
 /// Its type or coding is none that is read here, it is larger than the limit, or it did not come in time.
 pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
+    read_up_to(handler.limits.body, headers, body, context).await
+}
+
+/// The whole body of any other request, decompressed.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_small(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
+    read_up_to(SMALL.min(handler.limits.body), headers, body, context).await
+}
+
+async fn read_up_to(limit: usize, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
     check_content_type(headers)?;
     let coding = Coding::of_request(headers)?;
-    let limit = handler.limits.body;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large(limit));

@@ -33,7 +33,7 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Response> {
     handler.check_control()?;
-    let body = body::read(&handler, &headers, body, inference.context()).await?;
+    let body = body::read_small(&handler, &headers, body, inference.context()).await?;
     let Logging { level } =
         serde_json::from_slice(&body).map_err(|error| unreadable(&error, "an object with a `level`"))?;
     if level.trim().is_empty() {

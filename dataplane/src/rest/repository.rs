@@ -22,7 +22,7 @@ pub(super) async fn index(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let body = body::read(&handler, &headers, body, inference.context()).await?;
+    let body = body::read_small(&handler, &headers, body, inference.context()).await?;
     let ready: Option<bool> = member(&body, "ready", "true or false")?;
     let mut items = handler.repository.index();
     items.retain(|item| ready != Some(true) || item.state == ModelState::Ready);
@@ -38,14 +38,8 @@ pub(super) async fn load(
 ) -> Result<Response> {
     let name = path(model)?;
     handler.check_control()?;
-    for key in parameters(&handler, inference.context(), &headers, body).await?.keys() {
-        // A load that passed over these would serve something else than what was asked for.
-        if key == "config" || key.starts_with("file:") {
-            let text = "not supported here: a model is loaded as it lies in its repository";
-            return Err(Error::invalid(format!("field `parameters.{key}`: {text}")));
-        }
-    }
-    handler.repository.load(&name).await?;
+    let parameters = parameters(&handler, inference.context(), &headers, body).await?;
+    handler.load(&name, parameters.keys().map(String::as_str)).await?;
     Ok(json(&json!({"name": name, "load": true})))
 }
 
@@ -65,7 +59,7 @@ pub(super) async fn unload(
 }
 
 async fn parameters(handler: &Handler, context: &Context, headers: &HeaderMap, body: Body) -> Result<Parameters> {
-    let body = body::read(handler, headers, body, context).await?;
+    let body = body::read_small(handler, headers, body, context).await?;
     Ok(member(&body, "parameters", "an object of strings, numbers and bools")?.unwrap_or_default())
 }
 

@@ -4,7 +4,7 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser};
 
-use super::run;
+use super::{block_on, run};
 use crate::{
     config::{self, ServerArgs},
     handler::{Handler, ServerInfo},
@@ -52,19 +52,18 @@ struct Settings<A: Args> {
 /// A whole `main`: serves one model that computes, a copy on each of `--workers` threads, over every protocol.
 ///
 /// Settings are [`ServerArgs`]. The model has the name that they say, unless `metadata` has one.
-pub async fn model<M: SyncModel + Clone>(server: ServerInfo, metadata: ModelMetadata, model: M) -> ExitCode {
+pub fn model<M: SyncModel + Clone>(server: ServerInfo, metadata: ModelMetadata, model: M) -> ExitCode {
     start(server, |(): &(), start: &Start<'_>| {
         let copies = vec![model; start.server.threads()];
         Ok(Repository::default().with(Arc::new(start.on_threads(metadata, copies)?)))
     })
-    .await
 }
 
 /// A whole `main`: reads settings from the command line and the environment (`A` beside [`ServerArgs`]), starts logs and traces, serves
 /// the models that `publish` makes until told to stop. The process's exit code.
 ///
 /// What `publish` refuses ends the start as a wrong setting does: that one line, and [`config::EXIT_CONFIG`].
-pub async fn start<A: Args>(
+pub fn start<A: Args>(
     server: ServerInfo,
     publish: impl FnOnce(&A, &Start<'_>) -> Result<Repository, String>,
 ) -> ExitCode {
@@ -72,10 +71,12 @@ pub async fn start<A: Args>(
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    match handler(server, &settings, publish) {
-        Ok(handler) => run(handler, &settings.server, std::future::ready(())).await,
-        Err(reason) => config::refuse(reason),
-    }
+    block_on(async {
+        match handler(server, &settings, publish) {
+            Ok(handler) => run(handler, &settings.server, std::future::ready(())).await,
+            Err(reason) => config::refuse(reason),
+        }
+    })
 }
 
 fn handler<A: Args>(

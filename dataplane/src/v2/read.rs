@@ -96,7 +96,11 @@ fn take_binary(request: &mut InferRequest) -> Result<BinaryOutputs> {
     Ok(BinaryOutputs { all, named })
 }
 
-fn take_flag(parameters: &mut Parameters, name: &str, place: &str) -> Result<Option<bool>> {
+/// Takes a parameter that is true or false.
+///
+/// # Errors
+/// It is neither.
+pub(crate) fn take_flag(parameters: &mut Parameters, name: &str, place: &str) -> Result<Option<bool>> {
     let Some(value) = parameters.remove(name) else { return Ok(None) };
     let flag = value.as_bool();
     flag.map(Some).ok_or_else(|| Error::invalid(format!("field `{place}.{name}`: expected true or false")))

@@ -84,12 +84,16 @@ fn gather(first: Ask, turns: &Turns<Ask>, batching: Batching) -> Vec<Ask> {
     else {
         return vec![first];
     };
-    // What is added to now must not reach past the end of time, which would be a panic.
-    let until = Instant::now() + batching.max_delay.min(Batching::LONGEST_DELAY);
+    // What is added to now must not reach past the end of time, which would be a panic. And whoever would be late takes half of what time
+    // there is for waiting, and leaves the rest for the work.
+    let now = Instant::now();
+    let left = first.context.deadline().saturating_duration_since(now);
+    let until = now + batching.max_delay.min(Batching::LONGEST_DELAY).min(left / 2);
     let more = turns.gather(until, |next| match next.rows {
         Some(rows) if rows <= room && compatible(&first.request, &next.request) => {
             room -= rows;
-            if room == 0 { Fit::Last } else { Fit::More }
+            // Nobody who is in a hurry is made to wait for more.
+            if room == 0 || next.context.deadline() <= until { Fit::Last } else { Fit::More }
         }
         _ => Fit::Not,
     });

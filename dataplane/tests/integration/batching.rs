@@ -8,17 +8,20 @@ use std::{
     time::Duration,
 };
 
+use axum::{body::Body, http::Request};
 use dataplane::{
     Context, Data, Datatype, Error, Handler, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result,
     SyncModel, Tensor, TensorMetadata,
+    grpc::proto::{ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor},
     limits::Limits,
     metrics::Metrics,
     repository::Repository,
     worker::{Admission, Batching, Joined, Owned},
 };
+use prost::Message;
 use serde_json::{Value, json};
 
-use crate::serving::{Server, columns, rows, serving, serving_handler};
+use crate::serving::{Answer, Server, columns, post, rows, serving, serving_handler};
 
 /// Adds up `a` and `b` when it is let to; refuses whatever has a negative number in it.
 struct Gated {
@@ -72,11 +75,20 @@ type Asked = tokio::task::JoinHandle<(u16, Value)>;
 impl Gate {
     /// Asks in the background, and waits until the request stands in the queue, `length`th.
     async fn ask(&self, path: &'static str, body: Value, length: u32) -> Asked {
+        let request = post(path).body(Body::from(body.to_string())).unwrap();
+        self.send(request, length, |answer| (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap()))
+            .await
+    }
+
+    /// As [`Gate::ask`], in any protocol.
+    async fn send<T: Send + 'static>(
+        &self,
+        request: Request<Body>,
+        length: u32,
+        read: fn(Answer) -> T,
+    ) -> tokio::task::JoinHandle<T> {
         let server = self.server.clone();
-        let asked = tokio::spawn(async move {
-            let answer = server.post(path, body.to_string()).await;
-            (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap())
-        });
+        let asked = tokio::spawn(async move { read(server.send(request).await) });
         while self.length().await != f64::from(length) {
             tokio::task::yield_now().await;
         }
@@ -161,6 +173,57 @@ async fn what_waits_is_one_batch_of_both_protocols_and_everybody_gets_their_own_
     assert_eq!(gate.server.metric(r#"inference_batch_rows_count{model="gated"}"#).await, Some(2.0));
     assert_eq!(gate.server.metric(r#"inference_queue_seconds_count{model="gated"}"#).await, Some(4.0));
     assert_eq!(gate.length().await, 0.0);
+}
+
+/// The columns, each as bytes back to back.
+fn raw(a: f32) -> [(&'static str, &'static str, Vec<u8>); 3] {
+    let (a, b) = (a.to_le_bytes().to_vec(), 0.5_f32.to_le_bytes().to_vec());
+    [("a", "FP32", a), ("b", "FP32", b), ("id", "BYTES", b"\x01\0\0\0z".to_vec())]
+}
+
+fn binary(a: f32) -> Request<Body> {
+    let inputs = raw(a).map(|(name, datatype, raw)| {
+        json!({"name": name, "datatype": datatype, "shape": [1, 1], "parameters": {"binary_data_size": raw.len()}})
+    });
+    let json = json!({"inputs": inputs, "outputs": [{"name": "sum"}]}).to_string();
+    let body = [json.as_bytes(), &raw(a).map(|(.., raw)| raw).concat()].concat();
+    post(V2).header("inference-header-content-length", json.len()).body(Body::from(body)).unwrap()
+}
+
+fn grpc(a: f32) -> Request<Body> {
+    let inputs = raw(a).map(|(name, datatype, _)| InferInputTensor {
+        name: name.to_owned(),
+        datatype: datatype.to_owned(),
+        shape: vec![1, 1],
+        ..InferInputTensor::default()
+    });
+    let message = ModelInferRequest {
+        model_name: "gated".to_owned(),
+        inputs: inputs.to_vec(),
+        raw_input_contents: raw(a).map(|(.., raw)| raw.into()).to_vec(),
+        ..ModelInferRequest::default()
+    };
+    let message = message.encode_to_vec();
+    let frame = [&[0], u32::try_from(message.len()).unwrap().to_be_bytes().as_slice(), &message].concat();
+    let request = post("/inference.GRPCInferenceService/ModelInfer").header("content-type", "application/grpc");
+    request.header("te", "trailers").body(Body::from(frame)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_protocol_they_came_by_requests_join_one_batch() {
+    let gate = gated(64);
+    let held = gate.hold().await;
+    let json = gate.ask(V2, v2(&[1.0], "x"), 1).await;
+    let binary = gate.send(binary(2.0), 2, |answer| answer.json()).await;
+    let grpc = gate.send(grpc(3.0), 3, |answer| ModelInferResponse::decode(&answer.body[5..]).unwrap()).await;
+    let v1 = gate.ask(V1, v1(&[4.0], "y"), 4).await;
+    gate.release(2);
+    held.await.unwrap();
+    assert_eq!(v2_sums(json).await, json!([1.5]));
+    assert_eq!(binary.await.unwrap()["outputs"][0]["data"], json!([2.5]));
+    assert_eq!(grpc.await.unwrap().raw_output_contents[0][..], 3.5_f32.to_le_bytes());
+    assert_eq!(v1.await.unwrap(), v1_answer(&[4.5], "y"));
+    assert_eq!(gate.began.try_iter().collect::<Vec<_>>(), [4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,4 +324,27 @@ async fn a_batch_that_fails_as_a_whole_leaves_nobody_without_an_answer() {
             assert_eq!(detail(answer.unwrap_err()), (Kind::Internal, expected.to_owned()));
         }
     }
+}
+
+/// Counts rows, as far as it is asked.
+struct Counts;
+
+impl SyncModel for Counts {
+    fn infer(&mut self, _request: InferRequest) -> Result<InferResponse> {
+        Ok(InferResponse::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_made_late_by_waiting_for_others() {
+    let metadata = ModelMetadata { name: "counts".to_owned(), ..ModelMetadata::default() };
+    let batching = Batching { max_rows: 8, max_delay: Duration::from_secs(60) };
+    let model = Owned::start(metadata, Arc::new(rows()), Joined::copies(vec![Counts]), 4, batching).unwrap();
+    let request = InferRequest::of(vec![Tensor::vector("a", vec![1.0_f32])]);
+    let (patient, hurried) =
+        (Context::background(Duration::from_secs(600)), Context::background(Duration::from_secs(2)));
+    // Nobody else comes within the minute that they may be made to wait.
+    assert!(model.infer(request.clone(), &hurried).await.is_ok());
+    let both = tokio::join!(model.infer(request.clone(), &patient), model.infer(request, &hurried));
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
 }

@@ -107,7 +107,7 @@ async fn every_scrape_counts_what_all_workers_did() {
 #[test]
 fn a_wrong_setting_ends_an_example_with_one_line_and_64() {
     for (example, arguments, expected) in [
-        ("smallest", vec!["--workers", "0"], "--workers"),
+        ("smallest", vec!["--workers", "many"], "--workers"),
         ("transformer", vec![], "--predictor-host"),
         ("transformer", vec!["--predictor-host", "ftp://x"], "ftp"),
     ] {

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Barrier,
+    sync::{Barrier, mpsc, watch},
     time::timeout,
 };
 
@@ -152,6 +152,58 @@ async fn it_is_sent_again_over_a_new_connection_and_not_another_that_may_be_clos
         let answers = timeout(SAFETY, join_all((0..8).map(|_| predictor.infer(&request, &context)))).await;
         assert!(answers.unwrap().iter().all(Result::is_ok));
     }
+}
+
+/// Answers the first request of each of `crowd` connections, reads a second of all of them, and then hangs up on all at once. Later
+/// connections are answered when `go` says so.
+async fn dying(crowd: usize, go: watch::Receiver<bool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let all = Arc::new(Barrier::new(crowd));
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (all, mut go) = (all.clone(), go.clone());
+            tokio::spawn(async move {
+                if number >= crowd {
+                    read_one(&mut stream).await?;
+                    go.wait_for(|go| *go).await.ok()?;
+                    answer_one(&mut stream).await;
+                    return Some(());
+                }
+                read_one(&mut stream).await?;
+                // Nobody's connection is free before everybody has one.
+                all.wait().await;
+                answer_one(&mut stream).await;
+                read_one(&mut stream).await?;
+                all.wait().await;
+                None
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_dies_takes_no_crowd_along_to_the_next() {
+    const CROWD: usize = 20;
+    let (go, gone) = watch::channel(false);
+    let metrics = Metrics::new().unwrap();
+    let predictor = Arc::new(predictor_set(&dying(CROWD, gone).await, &aging(SAFETY), metrics.clone()));
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    for wanted in [[true; CROWD], std::array::from_fn(|number| number >= 12)] {
+        for _ in 0..CROWD {
+            let (predictor, sender) = (predictor.clone(), sender.clone());
+            tokio::spawn(async move { sender.send(predictor.infer(&request(), &context()).await.is_ok()) });
+        }
+        for (number, wanted) in wanted.into_iter().enumerate() {
+            assert_eq!(timeout(SAFETY, answers.recv()).await.unwrap(), Some(wanted), "{number}");
+            // Those who may be sent again wait until the others have failed.
+            go.send_replace(!wanted && number == 11);
+        }
+    }
+    let text = String::from_utf8(metrics.text()).unwrap();
+    assert!(text.contains(r#"upstream_retries_total{reason="closed",upstream="ranking"} 8"#), "{text}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ async fn failure(host: &str, protocol: Protocol, context: &Context) -> Error {
     let error = predictor(host, protocol).infer(&request(), context).await.unwrap_err();
     let port = host.rsplit(':').next().unwrap();
     assert!(!error.message().contains("127.0.0.1") && !error.message().contains(port), "{}", error.message());
-    assert!(error.message().starts_with("ranker `ranking` "), "{}", error.message());
+    assert!(error.message().starts_with("predictor `ranking` "), "{}", error.message());
     error
 }
 
@@ -66,8 +66,10 @@ async fn statuses_keep_their_class() {
         (400, Kind::UpstreamRejected, 400),
         (413, Kind::UpstreamRejected, 400),
         (422, Kind::UpstreamRejected, 400),
-        (401, Kind::UpstreamInvalid, 502),
-        (404, Kind::UpstreamInvalid, 502),
+        (401, Kind::UpstreamUnauthenticated, 401),
+        (403, Kind::UpstreamForbidden, 403),
+        (404, Kind::UpstreamNotFound, 404),
+        (405, Kind::UpstreamInvalid, 502),
         (301, Kind::UpstreamInvalid, 502),
         (429, Kind::UpstreamOverloaded, 429),
         (500, Kind::UpstreamInvalid, 502),

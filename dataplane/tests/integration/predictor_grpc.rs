@@ -10,6 +10,7 @@ use axum::{
 use dataplane::{
     Context, Data, Error, InferResponse, Kind,
     client::{Predictor, Protocol, Settings},
+    context::Trace,
     grpc::{
         Contents,
         proto::{
@@ -76,11 +77,12 @@ async fn asked(answer: ModelInferResponse) -> dataplane::Result<InferResponse> {
 #[tokio::test]
 async fn tensors_go_raw_with_ids_and_what_is_left_of_the_time() {
     let mock = Mock::serving(|_, _| good(&ModelInferResponse::default())).await;
-    let context = Context::background(Duration::from_secs(7));
+    let trace = Trace::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    let context = Context::new("seven", trace, Duration::from_secs(7));
     predictor(&mock.address, Protocol::GrpcV2).infer(&request(), &context).await.unwrap();
     let got = mock.got().pop().unwrap();
     assert!(got.line.ends_with("/inference.GRPCInferenceService/ModelInfer"), "{}", got.line);
-    assert_eq!(got.headers["x-request-id"], "background");
+    assert_eq!(got.headers["x-request-id"], "seven");
     assert!(got.headers.contains_key("traceparent") && got.headers.contains_key("grpc-timeout"));
     let message = ModelInferRequest::decode(&got.body[5..]).unwrap();
     assert_eq!(message.model_name, "adder");
@@ -156,15 +158,15 @@ async fn statuses_keep_their_class_and_lose_their_address() {
         (2, Kind::UpstreamInvalid),
         (3, Kind::UpstreamRejected),
         (4, Kind::UpstreamTimeout),
-        (5, Kind::UpstreamInvalid),
-        (7, Kind::UpstreamInvalid),
+        (5, Kind::UpstreamNotFound),
+        (7, Kind::UpstreamForbidden),
         (8, Kind::UpstreamOverloaded),
         (9, Kind::UpstreamRejected),
         (11, Kind::UpstreamRejected),
         (12, Kind::UpstreamInvalid),
         (13, Kind::UpstreamInvalid),
         (14, Kind::UpstreamUnavailable),
-        (16, Kind::UpstreamInvalid),
+        (16, Kind::UpstreamUnauthenticated),
     ] {
         let (_, error) = refused(code, &[]).await;
         assert_eq!(error.kind(), kind, "{code}");
@@ -277,7 +279,7 @@ async fn a_server_of_ours_is_understood() {
     assert!(metadata.inputs.iter().any(|input| input.name == "note" && input.optional), "{metadata:?}");
     let response = sum.infer(&request(), &context()).await.unwrap();
     assert_eq!(response.f32s("sum").unwrap(), [11.0, -2.4]);
-    assert_eq!(predictor("nope").infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamInvalid);
+    assert_eq!(predictor("nope").infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamNotFound);
 }
 
 #[test]

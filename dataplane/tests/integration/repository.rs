@@ -72,7 +72,7 @@ async fn a_load_that_can_not_be_done_as_asked_is_refused() {
     let answer = server.post("/v2/repository/models/good/load", r#"{"parameters": 7}"#).await;
     answer.refuses(400, "invalid_argument", message);
     let message = "Model with name bad could not be loaded: its checksum is wrong";
-    server.post("/v2/repository/models/bad/load", "").await.refuses(400, "invalid_argument", message);
+    server.post("/v2/repository/models/bad/load", "").await.refuses(409, "load_failed", message);
     let reason = "the last load failed: its checksum is wrong";
     assert_eq!(index(&server, "").await[0], line("bad", "", "UNAVAILABLE", reason));
     assert_eq!(server.post("/v2/repository/models/fixed/load", "").await.failure().1, "load_failed");

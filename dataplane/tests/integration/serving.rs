@@ -136,7 +136,7 @@ pub(crate) fn server_with(limits: Limits) -> Server {
             Err(Error::new(Kind::Overloaded, "no room").with_retry_after(Duration::from_millis(1500)))
         }),
         Toy::acting("broken", || {
-            Err(Error::new(Kind::UpstreamInvalid, "ranker `r` failed").with_detail(format!("from {SECRET}")))
+            Err(Error::new(Kind::UpstreamInvalid, "predictor `r` failed").with_detail(format!("from {SECRET}")))
         }),
     ];
     let repository = toys.into_iter().fold(Repository::default(), |all, toy| all.with(toy));

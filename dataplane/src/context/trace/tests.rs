@@ -53,10 +53,13 @@ fn a_traceparent_keeps_its_trace_and_decision_and_gets_a_new_span() {
 }
 
 #[test]
-fn a_trace_that_starts_here_is_nobodys_child_and_undecided() {
-    let trace = read(&[]);
+fn a_trace_that_starts_here_is_nobodys_child_and_goes_on_once_somebody_decides() {
+    let mut trace = read(&[]);
     assert_eq!((trace.parent(), trace.sampled(), trace.id().len()), (None, None, 32));
-    assert_eq!(sent(&trace), [("traceparent".to_owned(), format!("00-{}-000000000000000c-00", trace.id()))]);
+    // A `00` at the end would be a no, and nobody behind would ever sample.
+    assert_eq!(sent(&trace), []);
+    trace.sample(u64::MAX);
+    assert_eq!(sent(&trace), [("traceparent".to_owned(), format!("00-{}-000000000000000c-01", trace.id()))]);
 }
 
 #[test]
@@ -119,7 +122,13 @@ fn a_b3_decision_may_come_alone_or_be_left_open() {
         (Some(false), Some(true))
     );
     let open = read(&[("b3", &format!("{ID}-00f067aa0ba902b7"))]);
-    assert_eq!((open.sampled(), sent(&open)[1].1.clone()), (None, format!("{ID}-000000000000000c")));
+    assert_eq!((open.sampled(), sent(&open)[0].1.clone()), (None, format!("{ID}-000000000000000c")));
+}
+
+#[test]
+fn the_one_header_that_kserves_transformer_sends_on_is_a_trace() {
+    let trace = read(&[("x-b3-traceid", ID)]);
+    assert_eq!((trace.id(), trace.parent(), trace.sampled()), (ID, None, None));
 }
 
 #[test]

@@ -104,6 +104,6 @@ async fn what_can_not_be_loaded_is_said() {
     refused(client.repository_model_load(named("sum")).await, Code::FailedPrecondition, "load_failed", text);
     let mut asked = named("sum");
     asked.parameters.insert("config".to_owned(), <_>::default());
-    let text = "field `parameters.config`: unknown; a model is loaded as it lies there";
+    let text = "field `parameters.config`: not supported here: a model is loaded as it lies in its repository";
     refused(client.repository_model_load(asked).await, Code::InvalidArgument, "invalid_argument", text);
 }
