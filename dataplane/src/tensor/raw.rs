@@ -6,9 +6,6 @@ use half::{bf16, f16};
 
 use super::{BytesData, Data, Datatype};
 
-/// Bytes before each element of BYTES that say how long it is.
-const PREFIX: usize = 4;
-
 impl Data {
     /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree.
     ///
@@ -23,7 +20,7 @@ impl Data {
                         Self::$variant(elements.iter().map(|bytes| <$element>::from_le_bytes(*bytes)).collect())
                     })*
                     Datatype::Bool => Self::Bool(read_bools(raw)?),
-                    Datatype::Bytes => Self::Bytes(read_strings(count, raw)?),
+                    Datatype::Bytes => Self::Bytes(BytesData::from_raw(count, raw)?),
                 }
             };
         }
@@ -47,7 +44,7 @@ impl Data {
     #[must_use]
     pub fn raw_len(&self) -> usize {
         match self {
-            Self::Bytes(data) => data.bytes.len() + PREFIX * data.len(),
+            Self::Bytes(data) => data.raw_len(),
             data => data.len() * Self::width(data.datatype()).unwrap_or_default(),
         }
     }
@@ -60,21 +57,9 @@ impl Data {
         macro_rules! write {
             ($($variant:ident)*) => {
                 match self {
-                    $(Self::$variant(data) => {
-                        let begin = raw.len();
-                        raw.resize(begin + self.raw_len(), 0);
-                        let (places, _) = raw[begin..].as_chunks_mut();
-                        places.iter_mut().zip(data).for_each(|(place, element)| *place = element.to_le_bytes());
-                    })*
+                    $(Self::$variant(data) => append(raw, data, |element| element.to_le_bytes()),)*
                     Self::Bool(data) => raw.extend(data.iter().map(|&element| u8::from(element))),
-                    Self::Bytes(data) => {
-                        raw.reserve(self.raw_len());
-                        for element in data.iter() {
-                            let length = u32::try_from(element.len()).map_err(|_| "an element is over 4 GiB")?;
-                            raw.extend_from_slice(&length.to_le_bytes());
-                            raw.extend_from_slice(element);
-                        }
-                    }
+                    Self::Bytes(data) => raw.extend_from_slice(data.raw()?),
                 }
             };
         }
@@ -90,25 +75,15 @@ fn read_bools(raw: &[u8]) -> Result<Vec<bool>, String> {
     Ok(raw.iter().map(|&byte| byte == 1).collect())
 }
 
-fn read_strings(count: usize, raw: &[u8]) -> Result<BytesData, String> {
-    // Each element takes at least its prefix: a shape alone must not make room for more than was sent.
-    if count.checked_mul(PREFIX).is_none_or(|least| least > raw.len()) {
-        return Err(format!(
-            "expected {count} elements of BYTES, {PREFIX} bytes of length before each, got {} bytes",
-            raw.len()
-        ));
+/// Appends elements without filling their room with zeros first.
+fn append<E: Copy, const WIDTH: usize>(raw: &mut Vec<u8>, elements: &[E], bytes: impl Fn(E) -> [u8; WIDTH]) {
+    const BLOCK: usize = 64;
+    raw.reserve(WIDTH * elements.len());
+    for elements in elements.chunks(BLOCK) {
+        let mut block = [[0; WIDTH]; BLOCK];
+        block.iter_mut().zip(elements).for_each(|(place, &element)| *place = bytes(element));
+        raw.extend_from_slice(block[..elements.len()].as_flattened());
     }
-    let mut data = BytesData { bytes: Vec::with_capacity(raw.len() - count * PREFIX), ends: Vec::with_capacity(count) };
-    let mut rest = raw;
-    for row in 0..count {
-        let short = || format!("element {row} of {count} is cut short after {} bytes", raw.len());
-        let (prefix, after) = rest.split_first_chunk::<PREFIX>().ok_or_else(short)?;
-        let length = usize::try_from(u32::from_le_bytes(*prefix)).map_err(|_| short())?;
-        let (element, after) = after.split_at_checked(length).ok_or_else(short)?;
-        data.push(element);
-        rest = after;
-    }
-    if rest.is_empty() { Ok(data) } else { Err(format!("{} bytes are left after {count} elements", rest.len())) }
 }
 
 #[cfg(test)]
