@@ -3,6 +3,7 @@
 //! `<JSON><tensor><tensor>…`: the header `Inference-Header-Content-Length` says where the JSON ends. A tensor of the JSON that has
 //! `parameters.binary_data_size` in place of `data` takes so many bytes of what follows, in the order of the tensors.
 
+mod quick;
 mod read;
 mod tensors;
 mod write;

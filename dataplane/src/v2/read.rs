@@ -1,24 +1,38 @@
 //! Reading requests and answers.
 
-use std::cell::Cell;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs,
+    BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs, quick,
     tensors::{
-        Place, TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, required, usable_parameters,
+        Place, TENSOR, Tail, TensorHead, missing, no_tensor, optional, read_parameters, required, usable_parameters,
     },
 };
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
-    json::{List, MAX_TENSORS, Members, MembersAndList, Stopped, plain, read_raw, read_slice, unreadable},
+    json::{List, MAX_TENSORS, Members, Raw, plain, read_raw, read_slice, unreadable},
     model::ModelMetadata,
-    parameters::Parameters,
+    parameters::{Parameter, Parameters},
     tensor::{Data, Datatype, Tensor},
 };
+
+/// What a request's object holds.
+pub(super) const REQUEST: Members<'_, 4> = Members(["id", "parameters", "outputs", "inputs"]);
+
+/// A request as its object has it, its elements not read yet.
+pub(super) struct Head<'a> {
+    pub(super) id: Option<String>,
+    /// Without what they say of binary outputs.
+    pub(super) parameters: Parameters,
+    pub(super) binary: Option<Parameter>,
+    pub(super) outputs: Option<&'a RawValue>,
+    /// At least one.
+    pub(super) inputs: Vec<TensorHead<'a>>,
+}
 
 /// Reads a request, and which outputs it wants as binary data. `json` is how many bytes of the body are JSON; nothing where all are.
 ///
@@ -26,39 +40,43 @@ use crate::{
 /// It is no JSON, a field is not what the protocol says, or the binary data does not fit; the text names the field.
 pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferRequest, BinaryOutputs)> {
     let (json, mut tail) = Tail::split(json, body)?;
-    let stopped = Cell::new(Stopped::OutsideList);
-    let members = Members(["id", "parameters", "outputs", "inputs"]);
-    let ([id, parameters, outputs, _], inputs) =
-        read_slice(json, MembersAndList { members, items: TENSOR, stopped: &stopped })
-            .map_err(|error| no_request(&error, stopped.get()))?;
-    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
-    if inputs.is_empty() {
-        return Err(Error::invalid("field `inputs`: expected at least one tensor"));
-    }
-    let tensors = inputs.into_iter().enumerate();
+    let Head { id, parameters, binary, outputs, inputs } = quick::read(json).map_or_else(|| read_head(json), Ok)?;
+    let inputs = inputs.into_iter().enumerate();
     let mut request = InferRequest {
-        id: optional(id, "id", "a string")?,
+        id,
         model_version: None,
-        parameters: read_parameters(parameters, &"parameters")?,
-        inputs: tensors
-            .map(|(number, tensor)| read_members(format_args!("inputs[{number}]"), tensor, &mut tail, read_parameters))
+        parameters,
+        inputs: inputs
+            .map(|(number, input)| input.fill(format_args!("inputs[{number}]"), &mut tail))
             .collect::<Result<_>>()?,
         outputs: read_outputs(outputs)?,
     };
     tail.end()?;
-    let binary = take_binary(&mut request)?;
+    let binary = take_binary(binary, &mut request.outputs)?;
     Ok((request, binary))
 }
 
-/// What is wrong with a body whose reading stopped there.
-fn no_request(error: &serde_json::Error, stopped: Stopped) -> Error {
-    match stopped {
-        Stopped::AtList if error.is_data() => {
-            Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
-        }
-        Stopped::AtItem(number) if error.is_data() => no_tensor(format_args!("inputs[{number}]"), error),
-        _ => unreadable(error, "a V2 request: an object with `inputs`"),
+/// Reads the JSON of a request member by member, so that what is wrong can be named.
+pub(super) fn read_head(json: &[u8]) -> Result<Head<'_>> {
+    let [id, parameters, outputs, inputs] =
+        read_slice(json, REQUEST).map_err(|error| unreadable(&error, "a V2 request: an object with `inputs`"))?;
+    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
+    let (inputs, count) = read_raw(inputs, List { item: Raw, most: MAX_TENSORS })
+        .map_err(|error| Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(&error))))?;
+    match count {
+        0 => return Err(Error::invalid("field `inputs`: expected at least one tensor")),
+        1..=MAX_TENSORS => {}
+        _ => return Err(Error::invalid(format!("field `inputs`: expected at most {MAX_TENSORS}, got {count}"))),
     }
+    let id = optional(id, "id", "a string")?;
+    let mut parameters = read_parameters(parameters, &"parameters")?;
+    let binary = parameters.remove(BINARY_OUTPUT);
+    let inputs = inputs.into_iter().enumerate().map(|(number, input)| {
+        let place = format_args!("inputs[{number}]");
+        let members = read_raw(input, TENSOR).map_err(|error| no_tensor(place, &error))?;
+        TensorHead::read(place, members, read_parameters)
+    });
+    Ok(Head { id, parameters, binary, outputs, inputs: inputs.collect::<Result<_>>()? })
 }
 
 fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
@@ -81,25 +99,21 @@ fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
         .collect()
 }
 
-/// Takes out of a request what it says of binary outputs.
-fn take_binary(request: &mut InferRequest) -> Result<BinaryOutputs> {
-    let all = take_flag(&mut request.parameters, BINARY_OUTPUT, "parameters")?.unwrap_or(false);
+/// Which outputs are wanted as binary data: what the request says of `all`, and what it says of each, which is taken out of it.
+fn take_binary(all: Option<Parameter>, outputs: &mut [RequestedOutput]) -> Result<BinaryOutputs> {
+    let flag = |value: Parameter, field: &dyn fmt::Display| {
+        let refused = || Error::invalid(format!("field `{field}`: expected true or false"));
+        value.as_bool().ok_or_else(refused)
+    };
+    let all = all.map(|all| flag(all, &format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?.unwrap_or(false);
     let mut named = Vec::new();
-    for (number, output) in request.outputs.iter_mut().enumerate() {
-        if output.parameters.is_empty() {
-            continue;
-        }
-        if let Some(binary) = take_flag(&mut output.parameters, BINARY, &format!("outputs[{number}].parameters"))? {
+    for (number, output) in outputs.iter_mut().enumerate() {
+        if let Some(binary) = output.parameters.remove(BINARY) {
+            let binary = flag(binary, &format_args!("outputs[{number}].parameters.{BINARY}"))?;
             named.push((output.name.clone(), binary));
         }
     }
     Ok(BinaryOutputs { all, named })
-}
-
-fn take_flag(parameters: &mut Parameters, name: &str, place: &str) -> Result<Option<bool>> {
-    let Some(value) = parameters.remove(name) else { return Ok(None) };
-    let flag = value.as_bool();
-    flag.map(Some).ok_or_else(|| Error::invalid(format!("field `{place}.{name}`: expected true or false")))
 }
 
 /// Reads a body that is the one input of a model and nothing else: no JSON, no length before BYTES.
@@ -172,7 +186,7 @@ fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail<'_>, wanted:
     let [name, _, _, data, parameters] = members;
     let name: String = required(name, format_args!("{place}.name"), "a string")?;
     if wanted.is_empty() || wanted.contains(&name) {
-        return read_members(place, members, tail, usable_parameters).map(Some);
+        return TensorHead::read(place, members, usable_parameters)?.fill(place, tail).map(Some);
     }
     let size = usable_parameters(parameters, &"")?.remove(BINARY_SIZE).filter(|_| data.is_none());
     if let Some(size) = size {

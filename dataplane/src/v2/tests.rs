@@ -1,11 +1,19 @@
 //! What is written can be read, and what does not fit is named.
 
 use half::f16;
+use serde_json::value::RawValue;
 
-use super::{BinaryOutputs, read_raw_request, read_request, read_response, write_request, write_response};
+use super::{
+    BinaryOutputs, quick,
+    read::{Head, read_head},
+    read_raw_request, read_request, read_response,
+    tensors::Tail,
+    write_request, write_response,
+};
 use crate::{
     infer::{InferRequest, InferResponse, RequestedOutput},
     model::{ModelMetadata, TensorMetadata},
+    parameters::Parameter,
     tensor::{BytesData, Data, Datatype, Tensor},
 };
 
@@ -43,6 +51,55 @@ fn a_request_is_read_as_it_was_written() {
         // What is the transport's has not come with it.
         assert_eq!(read, request());
         assert_eq!((wanted.wants("sum"), wanted.wants("other")), (binary, binary));
+    }
+}
+
+/// What was read, in a form that can be compared.
+fn read(head: Head<'_>) -> (InferRequest, Option<Parameter>, Option<&str>) {
+    let (_, mut tail) = Tail::split(None, b"").unwrap();
+    let inputs = head.inputs.into_iter().map(|input| input.fill(format_args!("inputs"), &mut tail).unwrap());
+    let request = InferRequest { id: head.id, parameters: head.parameters, ..InferRequest::of(inputs.collect()) };
+    (request, head.binary, head.outputs.map(RawValue::get))
+}
+
+#[test]
+fn the_quick_way_reads_what_the_careful_way_reads_and_refuses_what_it_refuses() {
+    let input = r#"{"name":"x","shape":[1],"datatype":"INT64","data":[1]}"#;
+    let sound = [
+        format!(r#"{{"inputs":[{input}]}}"#),
+        format!(
+            r#"{{"id":null,"parameters":{{"a":1,"a":2,"binary_data_output":true}},"outputs":[{{}}],"inputs":[{input}]}}"#
+        ),
+        r#" {"id":"\u0031","more":{},"inputs":[{"data":[1],"datatype":"\u0042OOL","name":"\n","shape":[]}]}"#
+            .replace("[1]", "[true]"),
+        r#"{"inputs":[{"name":"x","shape":[0],"datatype":"BYTES","data":[],"more":1,"parameters":{"k":"v"}}]}"#
+            .to_owned(),
+    ];
+    for body in sound {
+        let body = body.as_bytes();
+        assert_eq!(read(quick::read(body).unwrap()), read(read_head(body).unwrap()), "{}", json(body));
+    }
+    let unsound = [
+        "".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        r#"{"inputs":null}"#.to_owned(),
+        r#"{"inputs":[]}"#.to_owned(),
+        r#"{"inputs":[["x",[1],"INT64",[1],{}]]}"#.to_owned(),
+        format!(r#"{{"inputs":[{input}]}} 1"#),
+        format!(r#"{{"inputs":[{input}],"inputs":[{input}]}}"#),
+        format!(r#"{{"inputs":[{input}],"id":1}}"#),
+        format!(r#"{{"inputs":[{input}],"parameters":[]}}"#),
+        format!(r#"{{"inputs":[{}]}}"#, vec![input; 1025].join(",")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("INT64", "INT65")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("[1],", "[-1],")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("[1],", &format!("[{}1],", "1,".repeat(32)))),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("name", "nome")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("data\"", "name\"")),
+    ];
+    for body in unsound {
+        let body = body.as_bytes();
+        assert!(quick::read(body).is_none() && read_head(body).is_err(), "{}", json(body));
     }
 }
 
