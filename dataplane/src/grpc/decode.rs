@@ -99,6 +99,10 @@ fn requested(number: usize, output: InferRequestedOutputTensor) -> Result<Reques
 
 /// Parameters; `place` is where they stand.
 pub(crate) fn parameters(given: BTreeMap<String, InferParameter>, place: impl Fn() -> String) -> Result<Parameters> {
+    // Nearly always; a map of nothing is built slowly.
+    if given.is_empty() {
+        return Ok(Parameters::new());
+    }
     let read = |(name, parameter): (String, InferParameter)| {
         let value = match parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),

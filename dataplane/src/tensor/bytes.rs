@@ -88,17 +88,17 @@ impl BytesData {
                 raw.len()
             ));
         }
-        let (mut ends, mut rest) = (Vec::with_capacity(count), raw);
-        for row in 0..count {
-            let behind = rest.split_first_chunk().and_then(|(length, behind)| {
-                let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-                behind.get(length..)
-            });
-            rest = behind.ok_or_else(|| format!("element {row} of {count} is cut short after {} bytes", raw.len()))?;
-            ends.push(raw.len() - rest.len());
+        let (mut ends, mut at) = (vec![0; count], 0_usize);
+        for (row, end) in ends.iter_mut().enumerate() {
+            let length = raw.get(at..).and_then(<[u8]>::first_chunk).map(|length| u32::from_le_bytes(*length) as usize);
+            at = length
+                .and_then(|length| (at + PREFIX).checked_add(length))
+                .filter(|end| *end <= raw.len())
+                .ok_or_else(|| format!("element {row} of {count} is cut short after {} bytes", raw.len()))?;
+            *end = at;
         }
-        if !rest.is_empty() {
-            return Err(format!("{} bytes are left after {count} elements", rest.len()));
+        if at < raw.len() {
+            return Err(format!("{} bytes are left after {count} elements", raw.len() - at));
         }
         Ok(Self { raw: raw.to_vec(), ends })
     }
