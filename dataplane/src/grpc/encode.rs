@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use prost::bytes::Bytes;
-
 use super::{
     contents::Contents,
     proto::{
@@ -22,35 +20,33 @@ use crate::{
 /// An answer, raw where its request was or where an output has no other form.
 pub(super) fn response(response: InferResponse, raw: bool) -> Result<ModelInferResponse> {
     let raw = raw || response.outputs.iter().any(|output| !output.datatype().is_json());
-    let raw_output_contents = if raw { raw_contents(&response.outputs)? } else { Vec::new() };
-    Ok(ModelInferResponse {
+    let mut message = ModelInferResponse {
         model_name: response.model_name,
         model_version: response.model_version.unwrap_or_default(),
         id: response.id.unwrap_or_default(),
         parameters: parameters(response.parameters),
-        outputs: response.outputs.into_iter().map(|output| output_tensor(output, raw)).collect(),
-        raw_output_contents,
-    })
-}
-
-/// The elements of all outputs, in one buffer that they share.
-fn raw_contents(outputs: &[Tensor]) -> Result<Vec<Bytes>> {
-    let mut buffer = Vec::with_capacity(outputs.iter().map(|output| output.data().raw_len()).sum());
-    for output in outputs {
-        let written = output.data().write_raw(&mut buffer);
-        written.map_err(|text| Error::internal(format!("output `{}`: {text}", output.name())))?;
+        outputs: Vec::with_capacity(response.outputs.len()),
+        raw_output_contents: Vec::with_capacity(if raw { response.outputs.len() } else { 0 }),
+    };
+    for output in response.outputs {
+        output_tensor(&mut message, output, raw)?;
     }
-    let mut buffer = Bytes::from(buffer);
-    Ok(outputs.iter().map(|output| buffer.split_to(output.data().raw_len())).collect())
+    Ok(message)
 }
 
-/// An output, without its elements where they go raw.
-fn output_tensor(output: Tensor, raw: bool) -> InferOutputTensor {
+fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) -> Result<()> {
     let datatype = output.datatype().name().to_owned();
     let (name, shape, data, given) = output.into_parts();
+    let contents = if raw {
+        let bytes = data.into_raw().map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
+        message.raw_output_contents.push(bytes);
+        None
+    } else {
+        Some(Contents::from(data))
+    };
     let shape = shape.into_iter().map(|dimension| i64::try_from(dimension).unwrap_or(i64::MAX)).collect();
-    let contents = (!raw).then(|| Contents::from(data));
-    InferOutputTensor { name, datatype, shape, parameters: parameters(given), contents }
+    message.outputs.push(InferOutputTensor { name, datatype, shape, parameters: parameters(given), contents });
+    Ok(())
 }
 
 /// Parameters as the protocol has them.

@@ -2,16 +2,18 @@
 //!
 //! BYTES are a length (`u32`, little-endian) and so many bytes, element after element.
 
+use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::{BytesData, Data, Datatype};
 
 impl Data {
-    /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree.
+    /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree. BYTES stay where they are: `raw`, and
+    /// all that it is a part of, lives as long as they do.
     ///
     /// # Errors
     /// `raw` is shorter or longer than `count` elements, or holds what is no element; the text says what was expected.
-    pub fn from_raw(datatype: Datatype, count: usize, raw: &[u8]) -> Result<Self, String> {
+    pub fn from_raw(datatype: Datatype, count: usize, raw: Bytes) -> Result<Self, String> {
         macro_rules! read {
             ($($variant:ident $element:ty;)*) => {
                 match datatype {
@@ -19,7 +21,7 @@ impl Data {
                         let (elements, _) = raw.as_chunks();
                         Self::$variant(elements.iter().map(|bytes| <$element>::from_le_bytes(*bytes)).collect())
                     })*
-                    Datatype::Bool => Self::Bool(read_bools(raw)?),
+                    Datatype::Bool => Self::Bool(read_bools(&raw)?),
                     Datatype::Bytes => Self::Bytes(BytesData::from_raw(count, raw)?),
                 }
             };
@@ -66,6 +68,21 @@ impl Data {
         write!(Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64);
         Ok(())
     }
+
+    /// What [`Data::write_raw`] appends, without a copy of BYTES.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_raw(self) -> Result<Bytes, String> {
+        match self {
+            Self::Bytes(data) => data.into_raw(),
+            data => {
+                let mut raw = Vec::with_capacity(data.raw_len());
+                data.write_raw(&mut raw)?;
+                Ok(raw.into())
+            }
+        }
+    }
 }
 
 fn read_bools(raw: &[u8]) -> Result<Vec<bool>, String> {
@@ -88,6 +105,7 @@ fn append<E: Copy, const WIDTH: usize>(raw: &mut Vec<u8>, elements: &[E], bytes:
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use half::{bf16, f16};
 
     use crate::tensor::{BytesData, Data, Datatype};
@@ -96,7 +114,13 @@ mod tests {
         let mut raw = vec![7];
         data.write_raw(&mut raw).unwrap();
         assert_eq!(raw.len(), 1 + data.raw_len());
-        assert_eq!(Data::from_raw(data.datatype(), data.len(), &raw[1..]).unwrap(), *data);
+        let raw = Bytes::from(raw).slice(1..);
+        let mut kept = Data::from_raw(data.datatype(), data.len(), raw.clone()).unwrap();
+        assert_eq!(kept, *data);
+        assert_eq!((kept.clone().into_raw().unwrap(), data.clone().into_raw().unwrap()), (raw.clone(), raw));
+        // What is kept where it lies can grow.
+        assert!(kept.append(data));
+        assert_eq!((kept.slice(0..data.len()), kept.len()), (Some(data.clone()), 2 * data.len()));
     }
 
     #[test]
@@ -124,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fill_the_shape_is_refused_before_anything_is_allocated() {
-        let refusal = |datatype, count, raw: &[u8]| Data::from_raw(datatype, count, raw).unwrap_err();
+        let refusal = |datatype, count, raw| Data::from_raw(datatype, count, Bytes::from_static(raw)).unwrap_err();
         assert_eq!(refusal(Datatype::Fp32, 2, &[0; 7]), "expected 8 bytes for 2 elements of FP32, got 7");
         assert_eq!(refusal(Datatype::Fp32, usize::MAX, &[]), "the shape is too large");
         assert_eq!(refusal(Datatype::Bool, 2, &[1, 2]), "element 1: expected 0 or 1, got 2");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -38,7 +39,7 @@ pub(super) struct Head<'a> {
 ///
 /// # Errors
 /// It is no JSON, a field is not what the protocol says, or the binary data does not fit; the text names the field.
-pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferRequest, BinaryOutputs)> {
+pub(crate) fn read_request(json: Option<usize>, body: &Bytes) -> Result<(InferRequest, BinaryOutputs)> {
     let (json, mut tail) = Tail::split(json, body)?;
     let Head { id, parameters, binary, outputs, inputs } = quick::read(json).map_or_else(|| read_head(json), Ok)?;
     let inputs = inputs.into_iter().enumerate();
@@ -120,7 +121,7 @@ fn take_binary(all: Option<Parameter>, outputs: &mut [RequestedOutput]) -> Resul
 ///
 /// # Errors
 /// The model takes more than one input, its shape can't be told from the number of bytes, or the bytes don't fit it.
-pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<InferRequest> {
+pub(crate) fn read_raw_request(model: &ModelMetadata, body: &Bytes) -> Result<InferRequest> {
     let refused = |text: &str| Error::invalid(format!("a body of raw data: model `{}` {text}", model.name));
     let mut needed = model.inputs.iter().filter(|input| !input.optional);
     let (Some(input), None) = (needed.next(), needed.next()) else {
@@ -142,7 +143,7 @@ pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<Inf
         let rows = body.len().checked_div(fixed).unwrap_or(0);
         let shape: Vec<_> = shape(rows).collect();
         let count = crate::tensor::element_count(&shape).unwrap_or(usize::MAX);
-        let data = Data::from_raw(input.datatype, count, body);
+        let data = Data::from_raw(input.datatype, count, body.clone());
         (shape, data.map_err(|text| Error::invalid(format!("input `{}`: {text}", input.name)))?)
     };
     Ok(InferRequest::of(vec![Tensor::new(&input.name, shape, data)?]))
@@ -153,7 +154,7 @@ pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<Inf
 ///
 /// # Errors
 /// It is no such answer. The text is for the log: it describes another server's fault.
-pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String]) -> Result<InferResponse, String> {
+pub(crate) fn read_response(json: Option<usize>, body: &Bytes, wanted: &[String]) -> Result<InferResponse, String> {
     #[derive(Deserialize)]
     struct Body<'a> {
         model_name: Option<Value>,
@@ -181,7 +182,7 @@ pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String])
 }
 
 /// Reads one output; nothing where it is not wanted. Its binary data are passed over then, and the rest is not looked at.
-fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail<'_>, wanted: &[String]) -> Result<Option<Tensor>> {
+fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail, wanted: &[String]) -> Result<Option<Tensor>> {
     let members = read_raw(output, TENSOR).map_err(|error| no_tensor(place, &error))?;
     let [name, _, _, data, parameters] = members;
     let name: String = required(name, format_args!("{place}.name"), "a string")?;
