@@ -19,8 +19,7 @@ mod object;
 pub(crate) use depth::check_depth;
 pub(crate) use elements::{Cursor, append_data, read_data, shown, take};
 pub(crate) use object::{
-    List, Listed, MAX_TENSORS, Members, MembersAndList, MembersAndLists, Raw, Stopped, plain, read_raw, read_slice,
-    unreadable,
+    List, Listed, MAX_TENSORS, Members, MembersAndLists, Raw, plain, read_raw, read_slice, unreadable,
 };
 
 /// Elements as a flat JSON array. A float that JSON has no number for is `null`.

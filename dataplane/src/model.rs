@@ -217,23 +217,23 @@ impl ModelMetadata {
         if self.inputs.is_empty() {
             return Ok(());
         }
+        let mut given = vec![false; self.inputs.len()];
         for (position, tensor) in request.inputs.iter().enumerate() {
-            if request.inputs[..position].iter().any(|earlier| earlier.name() == tensor.name()) {
+            let is_of = |input: &TensorMetadata| input.name == tensor.name();
+            // Most callers keep to the model's order.
+            let in_order = self.inputs.get(position).is_some_and(is_of).then_some(position);
+            let index = in_order
+                .or_else(|| self.inputs.iter().position(is_of))
+                .ok_or_else(|| self.unknown_input(tensor.name()))?;
+            if std::mem::replace(&mut given[index], true) {
                 return Err(Error::invalid(format!("input `{}`: given twice", tensor.name())));
             }
-            match self.inputs.iter().find(|input| input.name == tensor.name()) {
-                Some(input) => input.check(tensor)?,
-                None => return Err(self.unknown_input(tensor.name())),
-            }
+            self.inputs[index].check(tensor)?;
         }
-        for input in self.inputs.iter().filter(|input| !input.optional) {
-            if request.input(&input.name).is_none() {
-                let datatype = input.datatype.name();
-                return Err(Error::invalid(format!(
-                    "input `{}`: missing (expected {datatype} {:?})",
-                    input.name, input.shape
-                )));
-            }
+        let mut missing = self.inputs.iter().zip(given).filter(|(input, given)| !given && !input.optional);
+        if let Some((TensorMetadata { name, datatype, shape, .. }, _)) = missing.next() {
+            let datatype = datatype.name();
+            return Err(Error::invalid(format!("input `{name}`: missing (expected {datatype} {shape:?})")));
         }
         Ok(())
     }

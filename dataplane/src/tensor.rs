@@ -9,7 +9,10 @@ use crate::{
     parameters::Parameters,
 };
 
+mod bytes;
 mod raw;
+
+pub use bytes::BytesData;
 
 /// Declares the numeric datatypes once: variant, protocol name, element type, bytes.
 macro_rules! datatypes {
@@ -137,84 +140,6 @@ impl Data {
 impl From<BytesData> for Data {
     fn from(data: BytesData) -> Self {
         Self::Bytes(data)
-    }
-}
-
-/// Byte strings back to back in one buffer: a tensor of a thousand short strings is two allocations, not a thousand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BytesData {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl BytesData {
-    /// Makes room for so many more elements, of so many bytes in all.
-    pub(crate) fn reserve(&mut self, elements: usize, bytes: usize) {
-        self.ends.reserve(elements);
-        self.bytes.reserve(bytes);
-    }
-
-    /// Appends one element.
-    pub fn push(&mut self, element: impl AsRef<[u8]>) {
-        self.bytes.extend_from_slice(element.as_ref());
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Appends the elements of `other`.
-    pub fn append(&mut self, other: &Self) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.ends.extend(other.ends.iter().map(|end| start + end));
-    }
-
-    /// A copy of the elements at these positions, or nothing where they reach past the end.
-    #[must_use]
-    pub fn slice(&self, positions: Range<usize>) -> Option<Self> {
-        let start = if positions.start == 0 { 0 } else { *self.ends.get(positions.start - 1)? };
-        let ends = self.ends.get(positions)?;
-        let bytes = self.bytes.get(start..ends.last().copied().unwrap_or(start))?.to_vec();
-        Some(Self { bytes, ends: ends.iter().map(|end| end - start).collect() })
-    }
-
-    /// How many elements there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// True where there are no elements.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Element `index`, or nothing past the end.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)?;
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        Some(&self.bytes[start..end])
-    }
-
-    /// The elements in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.len()).map(|index| self.get(index).unwrap_or_default())
-    }
-}
-
-impl<S: AsRef<[u8]>> Extend<S> for BytesData {
-    fn extend<I: IntoIterator<Item = S>>(&mut self, elements: I) {
-        for element in elements {
-            self.push(element);
-        }
-    }
-}
-
-impl<S: AsRef<[u8]>> FromIterator<S> for BytesData {
-    fn from_iter<I: IntoIterator<Item = S>>(elements: I) -> Self {
-        let mut data = Self::default();
-        data.extend(elements);
-        data
     }
 }
 

@@ -3,11 +3,12 @@
 //! `<JSON><tensor><tensor>…`: the header `Inference-Header-Content-Length` says where the JSON ends. A tensor of the JSON that has
 //! `parameters.binary_data_size` in place of `data` takes so many bytes of what follows, in the order of the tensors.
 
+mod quick;
 mod read;
 mod tensors;
 mod write;
 
-pub(crate) use read::{read_raw_request, read_request, read_response, take_flag};
+pub(crate) use read::{flag, read_raw_request, read_request, read_response};
 pub(crate) use write::{write_request, write_response};
 
 /// How many bytes of a body are its JSON, where binary data follows.

@@ -248,7 +248,7 @@ fn read_output(output: InferOutputTensor, raw: &mut impl Iterator<Item = Bytes>)
     let data = match contents.filter(|contents| !contents.is_empty()) {
         Some(contents) => contents.into_data(known),
         None => match (element_count(&shape), raw.next()) {
-            (Some(count), Some(raw)) => Data::from_raw(known, count, &raw),
+            (Some(count), Some(raw)) => Data::from_raw(known, count, raw),
             (Some(0), None) => Ok(Data::zeros(known, 0)),
             _ => Err("no contents".to_owned()),
         },

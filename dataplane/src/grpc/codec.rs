@@ -53,7 +53,9 @@ impl<T: Message> Encoder for Writer<T> {
     fn encode(&mut self, message: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
         // The buffer would grow by doubling, and copy what is written each time.
         buf.reserve(message.encoded_len());
-        message.encode(buf).map_err(|failure| status(Error::internal(failure)))
+        // `encode` would ask for the length again, to see whether there is room.
+        message.encode_raw(buf);
+        Ok(())
     }
 }
 

@@ -73,7 +73,7 @@ fn tensor(number: usize, input: InferInputTensor, raw: Option<Bytes>) -> Result<
     let data = match raw {
         Some(raw) => element_count(&dimensions)
             .ok_or_else(|| "the shape is too large".to_owned())
-            .and_then(|count| Data::from_raw(datatype, count, &raw))
+            .and_then(|count| Data::from_raw(datatype, count, raw))
             .map_err(|text| at("raw_input_contents", text))?,
         None => contents.unwrap_or_default().into_data(datatype).map_err(|text| at("contents", text))?,
     };
@@ -99,6 +99,10 @@ fn requested(number: usize, output: InferRequestedOutputTensor) -> Result<Reques
 
 /// Parameters; `place` is where they stand.
 pub(crate) fn parameters(given: BTreeMap<String, InferParameter>, place: impl Fn() -> String) -> Result<Parameters> {
+    // Nearly always; a map of nothing is built slowly.
+    if given.is_empty() {
+        return Ok(Parameters::new());
+    }
     let read = |(name, parameter): (String, InferParameter)| {
         let value = match parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),

@@ -38,9 +38,8 @@ fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) ->
     let datatype = output.datatype().name().to_owned();
     let (name, shape, data, given) = output.into_parts();
     let contents = if raw {
-        let mut bytes = Vec::with_capacity(data.raw_len());
-        data.write_raw(&mut bytes).map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
-        message.raw_output_contents.push(bytes.into());
+        let bytes = data.into_raw().map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
+        message.raw_output_contents.push(bytes);
         None
     } else {
         Some(Contents::from(data))
@@ -52,6 +51,10 @@ fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) ->
 
 /// Parameters as the protocol has them.
 pub(crate) fn parameters(given: Parameters) -> BTreeMap<String, InferParameter> {
+    // Nearly always; a map of nothing is built slowly.
+    if given.is_empty() {
+        return BTreeMap::new();
+    }
     let write = |(name, value)| {
         let choice = match value {
             Parameter::Bool(value) => ParameterChoice::BoolParam(value),

@@ -21,7 +21,7 @@ use crate::{
     handler::{Handler, ServerInfo},
     observe::Inference,
     repository::State,
-    v2::{BINARY_OUTPUT, take_flag},
+    v2::{BINARY_OUTPUT, flag},
 };
 
 /// Answers smaller than this are not worth compressing.
@@ -121,7 +121,8 @@ impl Service {
     async fn infer(&self, message: ModelInferRequest, context: &Context) -> Result<ModelInferResponse> {
         let model = self.0.ready_model(&message.model_name, decode::version(&message.model_version))?;
         let (mut request, raw) = decode::request(message)?;
-        let wanted = take_flag(&mut request.parameters, BINARY_OUTPUT, "parameters")?;
+        let wanted = request.parameters.remove(BINARY_OUTPUT);
+        let wanted = wanted.map(|wanted| flag(wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
         let raw = raw || wanted == Some(true);
         let response = self.0.infer(model.as_ref(), request, context).await?;
         encode::response(response, raw)

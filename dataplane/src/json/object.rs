@@ -1,6 +1,6 @@
 //! Finding the members of objects and the items of lists, as they stand in the text.
 
-use std::{cell::Cell, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize,
@@ -12,7 +12,17 @@ use crate::error::Error;
 
 /// Reads one JSON text as `seed` says, to its end.
 pub(crate) fn read_slice<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S) -> serde_json::Result<S::Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    // What is known to be UTF-8 as a whole is not looked at again piece by piece.
+    match std::str::from_utf8(text) {
+        Ok(text) => read_all(serde_json::Deserializer::from_str(text), seed),
+        Err(_) => read_all(serde_json::Deserializer::from_slice(text), seed),
+    }
+}
+
+fn read_all<'de, R: serde_json::de::Read<'de>, S: DeserializeSeed<'de>>(
+    mut deserializer: serde_json::Deserializer<R>,
+    seed: S,
+) -> serde_json::Result<S::Value> {
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end().map(|()| value)
 }
@@ -71,7 +81,7 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
 
 impl<const N: usize> Members<'_, N> {
     /// Calls `value` for each of the members, once.
-    fn read<'de, A: MapAccess<'de>>(
+    pub(crate) fn read<'de, A: MapAccess<'de>>(
         self,
         map: &mut A,
         mut value: impl FnMut(usize, &mut A) -> Result<(), A::Error>,
@@ -91,56 +101,8 @@ impl<const N: usize> Members<'_, N> {
     }
 }
 
-/// [`Members`], the last of which is a list of objects with members of their own: a body of tensors is gone over once, not thrice.
-pub(crate) struct MembersAndList<'n, const N: usize, const M: usize> {
-    pub(crate) members: Members<'n, N>,
-    pub(crate) items: Members<'n, M>,
-    /// Where reading stopped, if it failed inside the list.
-    pub(crate) stopped: &'n Cell<Stopped>,
-}
-
-/// How far reading came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stopped {
-    OutsideList,
-    AtList,
-    AtItem(usize),
-}
-
 /// The most tensors of a request: a body of nothing but empty tensors should take no more room than it is long.
 pub(crate) const MAX_TENSORS: usize = 1024;
-
-type ListOf<'de, const M: usize> = Option<Vec<[Option<&'de RawValue>; M]>>;
-
-impl<'de, const N: usize, const M: usize> DeserializeSeed<'de> for MembersAndList<'_, N, M> {
-    type Value = ([Option<&'de RawValue>; N], ListOf<'de, M>);
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, const N: usize, const M: usize> Visitor<'de> for MembersAndList<'_, N, M> {
-    type Value = ([Option<&'de RawValue>; N], ListOf<'de, M>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut members, mut list) = ([None; N], None);
-        self.members.read(&mut map, |position, map| {
-            if position + 1 < N {
-                members[position] = map.next_value()?;
-                return Ok(());
-            }
-            self.stopped.set(Stopped::AtList);
-            list = map.next_value_seed(ItemsOf { items: self.items, stopped: self.stopped })?;
-            self.stopped.set(Stopped::OutsideList);
-            Ok(())
-        })?;
-        Ok((members, list))
-    }
-}
 
 /// [`Members`], the first of which may be lists: a body of instances is gone over once, not once for the body and once for the list.
 pub(crate) struct MembersAndLists<'n, const N: usize> {
@@ -243,45 +205,6 @@ impl<'de> Visitor<'de> for PerhapsList {
 
     fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
         Ok(Some(Listed::NoList))
-    }
-}
-
-struct ItemsOf<'n, const M: usize> {
-    items: Members<'n, M>,
-    stopped: &'n Cell<Stopped>,
-}
-
-impl<'de, const M: usize> DeserializeSeed<'de> for ItemsOf<'_, M> {
-    type Value = ListOf<'de, M>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, const M: usize> Visitor<'de> for ItemsOf<'_, M> {
-    type Value = ListOf<'de, M>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        loop {
-            self.stopped.set(Stopped::AtItem(items.len()));
-            match sequence.next_element_seed(self.items)? {
-                Some(_) if items.len() == MAX_TENSORS => {
-                    self.stopped.set(Stopped::AtList);
-                    return Err(de::Error::custom(format!("more than {MAX_TENSORS}")));
-                }
-                Some(item) => items.push(item),
-                None => return Ok(Some(items)),
-            }
-        }
     }
 }
 

@@ -2,19 +2,18 @@
 //!
 //! BYTES are a length (`u32`, little-endian) and so many bytes, element after element.
 
+use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::{BytesData, Data, Datatype};
 
-/// Bytes before each element of BYTES that say how long it is.
-const PREFIX: usize = 4;
-
 impl Data {
-    /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree.
+    /// Reads `count` elements that fill `raw` exactly. Nothing is allocated before the sizes agree. BYTES stay where they are: `raw`, and
+    /// all that it is a part of, lives as long as they do.
     ///
     /// # Errors
     /// `raw` is shorter or longer than `count` elements, or holds what is no element; the text says what was expected.
-    pub fn from_raw(datatype: Datatype, count: usize, raw: &[u8]) -> Result<Self, String> {
+    pub fn from_raw(datatype: Datatype, count: usize, raw: Bytes) -> Result<Self, String> {
         macro_rules! read {
             ($($variant:ident $element:ty;)*) => {
                 match datatype {
@@ -22,8 +21,8 @@ impl Data {
                         let (elements, _) = raw.as_chunks();
                         Self::$variant(elements.iter().map(|bytes| <$element>::from_le_bytes(*bytes)).collect())
                     })*
-                    Datatype::Bool => Self::Bool(read_bools(raw)?),
-                    Datatype::Bytes => Self::Bytes(read_strings(count, raw)?),
+                    Datatype::Bool => Self::Bool(read_bools(&raw)?),
+                    Datatype::Bytes => Self::Bytes(BytesData::from_raw(count, raw)?),
                 }
             };
         }
@@ -47,7 +46,7 @@ impl Data {
     #[must_use]
     pub fn raw_len(&self) -> usize {
         match self {
-            Self::Bytes(data) => data.bytes.len() + PREFIX * data.len(),
+            Self::Bytes(data) => data.raw_len(),
             data => data.len() * Self::width(data.datatype()).unwrap_or_default(),
         }
     }
@@ -60,26 +59,29 @@ impl Data {
         macro_rules! write {
             ($($variant:ident)*) => {
                 match self {
-                    $(Self::$variant(data) => {
-                        let begin = raw.len();
-                        raw.resize(begin + self.raw_len(), 0);
-                        let (places, _) = raw[begin..].as_chunks_mut();
-                        places.iter_mut().zip(data).for_each(|(place, element)| *place = element.to_le_bytes());
-                    })*
+                    $(Self::$variant(data) => append(raw, data, |element| element.to_le_bytes()),)*
                     Self::Bool(data) => raw.extend(data.iter().map(|&element| u8::from(element))),
-                    Self::Bytes(data) => {
-                        raw.reserve(self.raw_len());
-                        for element in data.iter() {
-                            let length = u32::try_from(element.len()).map_err(|_| "an element is over 4 GiB")?;
-                            raw.extend_from_slice(&length.to_le_bytes());
-                            raw.extend_from_slice(element);
-                        }
-                    }
+                    Self::Bytes(data) => raw.extend_from_slice(data.raw()?),
                 }
             };
         }
         write!(Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64);
         Ok(())
+    }
+
+    /// What [`Data::write_raw`] appends, without a copy of BYTES.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_raw(self) -> Result<Bytes, String> {
+        match self {
+            Self::Bytes(data) => data.into_raw(),
+            data => {
+                let mut raw = Vec::with_capacity(data.raw_len());
+                data.write_raw(&mut raw)?;
+                Ok(raw.into())
+            }
+        }
     }
 }
 
@@ -90,29 +92,20 @@ fn read_bools(raw: &[u8]) -> Result<Vec<bool>, String> {
     Ok(raw.iter().map(|&byte| byte == 1).collect())
 }
 
-fn read_strings(count: usize, raw: &[u8]) -> Result<BytesData, String> {
-    // Each element takes at least its prefix: a shape alone must not make room for more than was sent.
-    if count.checked_mul(PREFIX).is_none_or(|least| least > raw.len()) {
-        return Err(format!(
-            "expected {count} elements of BYTES, {PREFIX} bytes of length before each, got {} bytes",
-            raw.len()
-        ));
+/// Appends elements without filling their room with zeros first.
+fn append<E: Copy, const WIDTH: usize>(raw: &mut Vec<u8>, elements: &[E], bytes: impl Fn(E) -> [u8; WIDTH]) {
+    const BLOCK: usize = 64;
+    raw.reserve(WIDTH * elements.len());
+    for elements in elements.chunks(BLOCK) {
+        let mut block = [[0; WIDTH]; BLOCK];
+        block.iter_mut().zip(elements).for_each(|(place, &element)| *place = bytes(element));
+        raw.extend_from_slice(block[..elements.len()].as_flattened());
     }
-    let mut data = BytesData { bytes: Vec::with_capacity(raw.len() - count * PREFIX), ends: Vec::with_capacity(count) };
-    let mut rest = raw;
-    for row in 0..count {
-        let short = || format!("element {row} of {count} is cut short after {} bytes", raw.len());
-        let (prefix, after) = rest.split_first_chunk::<PREFIX>().ok_or_else(short)?;
-        let length = usize::try_from(u32::from_le_bytes(*prefix)).map_err(|_| short())?;
-        let (element, after) = after.split_at_checked(length).ok_or_else(short)?;
-        data.push(element);
-        rest = after;
-    }
-    if rest.is_empty() { Ok(data) } else { Err(format!("{} bytes are left after {count} elements", rest.len())) }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use half::{bf16, f16};
 
     use crate::tensor::{BytesData, Data, Datatype};
@@ -121,7 +114,13 @@ mod tests {
         let mut raw = vec![7];
         data.write_raw(&mut raw).unwrap();
         assert_eq!(raw.len(), 1 + data.raw_len());
-        assert_eq!(Data::from_raw(data.datatype(), data.len(), &raw[1..]).unwrap(), *data);
+        let raw = Bytes::from(raw).slice(1..);
+        let mut kept = Data::from_raw(data.datatype(), data.len(), raw.clone()).unwrap();
+        assert_eq!(kept, *data);
+        assert_eq!((kept.clone().into_raw().unwrap(), data.clone().into_raw().unwrap()), (raw.clone(), raw));
+        // What is kept where it lies can grow.
+        assert!(kept.append(data));
+        assert_eq!((kept.slice(0..data.len()), kept.len()), (Some(data.clone()), 2 * data.len()));
     }
 
     #[test]
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fill_the_shape_is_refused_before_anything_is_allocated() {
-        let refusal = |datatype, count, raw: &[u8]| Data::from_raw(datatype, count, raw).unwrap_err();
+        let refusal = |datatype, count, raw| Data::from_raw(datatype, count, Bytes::from_static(raw)).unwrap_err();
         assert_eq!(refusal(Datatype::Fp32, 2, &[0; 7]), "expected 8 bytes for 2 elements of FP32, got 7");
         assert_eq!(refusal(Datatype::Fp32, usize::MAX, &[]), "the shape is too large");
         assert_eq!(refusal(Datatype::Bool, 2, &[1, 2]), "element 1: expected 0 or 1, got 2");

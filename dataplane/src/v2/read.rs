@@ -1,64 +1,83 @@
 //! Reading requests and answers.
 
-use std::cell::Cell;
+use std::fmt;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs,
+    BINARY, BINARY_OUTPUT, BINARY_SIZE, BinaryOutputs, quick,
     tensors::{
-        Place, TENSOR, Tail, missing, no_tensor, optional, read_members, read_parameters, required, usable_parameters,
+        Place, TENSOR, Tail, TensorHead, missing, no_tensor, optional, read_parameters, required, usable_parameters,
     },
 };
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
-    json::{List, MAX_TENSORS, Members, MembersAndList, Stopped, plain, read_raw, read_slice, unreadable},
+    json::{List, MAX_TENSORS, Members, Raw, plain, read_raw, read_slice, unreadable},
     model::ModelMetadata,
-    parameters::Parameters,
+    parameters::{Parameter, Parameters},
     tensor::{Data, Datatype, Tensor},
 };
+
+/// What a request's object holds.
+pub(super) const REQUEST: Members<'_, 4> = Members(["id", "parameters", "outputs", "inputs"]);
+
+/// A request as its object has it, its elements not read yet.
+pub(super) struct Head<'a> {
+    pub(super) id: Option<String>,
+    /// Without what they say of binary outputs.
+    pub(super) parameters: Parameters,
+    pub(super) binary: Option<Parameter>,
+    pub(super) outputs: Option<&'a RawValue>,
+    /// At least one.
+    pub(super) inputs: Vec<TensorHead<'a>>,
+}
 
 /// Reads a request, and which outputs it wants as binary data. `json` is how many bytes of the body are JSON; nothing where all are.
 ///
 /// # Errors
 /// It is no JSON, a field is not what the protocol says, or the binary data does not fit; the text names the field.
-pub(crate) fn read_request(json: Option<usize>, body: &[u8]) -> Result<(InferRequest, BinaryOutputs)> {
+pub(crate) fn read_request(json: Option<usize>, body: &Bytes) -> Result<(InferRequest, BinaryOutputs)> {
     let (json, mut tail) = Tail::split(json, body)?;
-    let stopped = Cell::new(Stopped::OutsideList);
-    let members = Members(["id", "parameters", "outputs", "inputs"]);
-    let ([id, parameters, outputs, _], inputs) =
-        read_slice(json, MembersAndList { members, items: TENSOR, stopped: &stopped })
-            .map_err(|error| no_request(&error, stopped.get()))?;
-    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
-    if inputs.is_empty() {
-        return Err(Error::invalid("field `inputs`: expected at least one tensor"));
-    }
-    let tensors = inputs.into_iter().enumerate();
+    let Head { id, parameters, binary, outputs, inputs } = quick::read(json).map_or_else(|| read_head(json), Ok)?;
+    let inputs = inputs.into_iter().enumerate();
     let mut request = InferRequest {
-        id: optional(id, "id", "a string")?,
+        id,
         model_version: None,
-        parameters: read_parameters(parameters, &"parameters")?,
-        inputs: tensors
-            .map(|(number, tensor)| read_members(format_args!("inputs[{number}]"), tensor, &mut tail, read_parameters))
+        parameters,
+        inputs: inputs
+            .map(|(number, input)| input.fill(format_args!("inputs[{number}]"), &mut tail))
             .collect::<Result<_>>()?,
         outputs: read_outputs(outputs)?,
     };
     tail.end()?;
-    let binary = take_binary(&mut request)?;
+    let binary = take_binary(binary, &mut request.outputs)?;
     Ok((request, binary))
 }
 
-/// What is wrong with a body whose reading stopped there.
-fn no_request(error: &serde_json::Error, stopped: Stopped) -> Error {
-    match stopped {
-        Stopped::AtList if error.is_data() => {
-            Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(error)))
-        }
-        Stopped::AtItem(number) if error.is_data() => no_tensor(format_args!("inputs[{number}]"), error),
-        _ => unreadable(error, "a V2 request: an object with `inputs`"),
+/// Reads the JSON of a request member by member, so that what is wrong can be named.
+pub(super) fn read_head(json: &[u8]) -> Result<Head<'_>> {
+    let [id, parameters, outputs, inputs] =
+        read_slice(json, REQUEST).map_err(|error| unreadable(&error, "a V2 request: an object with `inputs`"))?;
+    let inputs = inputs.ok_or_else(|| missing("inputs", "a list of tensors"))?;
+    let (inputs, count) = read_raw(inputs, List { item: Raw, most: MAX_TENSORS })
+        .map_err(|error| Error::invalid(format!("field `inputs`: expected a list of tensors ({})", plain(&error))))?;
+    match count {
+        0 => return Err(Error::invalid("field `inputs`: expected at least one tensor")),
+        1..=MAX_TENSORS => {}
+        _ => return Err(Error::invalid(format!("field `inputs`: expected at most {MAX_TENSORS}, got {count}"))),
     }
+    let id = optional(id, "id", "a string")?;
+    let mut parameters = read_parameters(parameters, &"parameters")?;
+    let binary = parameters.remove(BINARY_OUTPUT);
+    let inputs = inputs.into_iter().enumerate().map(|(number, input)| {
+        let place = format_args!("inputs[{number}]");
+        let members = read_raw(input, TENSOR).map_err(|error| no_tensor(place, &error))?;
+        TensorHead::read(place, members, read_parameters)
+    });
+    Ok(Head { id, parameters, binary, outputs, inputs: inputs.collect::<Result<_>>()? })
 }
 
 fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
@@ -81,36 +100,32 @@ fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
         .collect()
 }
 
-/// Takes out of a request what it says of binary outputs.
-fn take_binary(request: &mut InferRequest) -> Result<BinaryOutputs> {
-    let all = take_flag(&mut request.parameters, BINARY_OUTPUT, "parameters")?.unwrap_or(false);
+/// Which outputs are wanted as binary data: what the request says of `all`, and what it says of each, which is taken out of it.
+fn take_binary(all: Option<Parameter>, outputs: &mut [RequestedOutput]) -> Result<BinaryOutputs> {
+    let all = all.map(|all| flag(all, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?.unwrap_or(false);
     let mut named = Vec::new();
-    for (number, output) in request.outputs.iter_mut().enumerate() {
-        if output.parameters.is_empty() {
-            continue;
-        }
-        if let Some(binary) = take_flag(&mut output.parameters, BINARY, &format!("outputs[{number}].parameters"))? {
+    for (number, output) in outputs.iter_mut().enumerate() {
+        if let Some(binary) = output.parameters.remove(BINARY) {
+            let binary = flag(binary, format_args!("outputs[{number}].parameters.{BINARY}"))?;
             named.push((output.name.clone(), binary));
         }
     }
     Ok(BinaryOutputs { all, named })
 }
 
-/// Takes a parameter that is true or false.
+/// A parameter that is true or false; `field` is where it stands.
 ///
 /// # Errors
 /// It is neither.
-pub(crate) fn take_flag(parameters: &mut Parameters, name: &str, place: &str) -> Result<Option<bool>> {
-    let Some(value) = parameters.remove(name) else { return Ok(None) };
-    let flag = value.as_bool();
-    flag.map(Some).ok_or_else(|| Error::invalid(format!("field `{place}.{name}`: expected true or false")))
+pub(crate) fn flag(value: Parameter, field: impl fmt::Display) -> Result<bool> {
+    value.as_bool().ok_or_else(|| Error::invalid(format!("field `{field}`: expected true or false")))
 }
 
 /// Reads a body that is the one input of a model and nothing else: no JSON, no length before BYTES.
 ///
 /// # Errors
 /// The model takes more than one input, its shape can't be told from the number of bytes, or the bytes don't fit it.
-pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<InferRequest> {
+pub(crate) fn read_raw_request(model: &ModelMetadata, body: &Bytes) -> Result<InferRequest> {
     let refused = |text: &str| Error::invalid(format!("a body of raw data: model `{}` {text}", model.name));
     let mut needed = model.inputs.iter().filter(|input| !input.optional);
     let (Some(input), None) = (needed.next(), needed.next()) else {
@@ -132,7 +147,7 @@ pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<Inf
         let rows = body.len().checked_div(fixed).unwrap_or(0);
         let shape: Vec<_> = shape(rows).collect();
         let count = crate::tensor::element_count(&shape).unwrap_or(usize::MAX);
-        let data = Data::from_raw(input.datatype, count, body);
+        let data = Data::from_raw(input.datatype, count, body.clone());
         (shape, data.map_err(|text| Error::invalid(format!("input `{}`: {text}", input.name)))?)
     };
     Ok(InferRequest::of(vec![Tensor::new(&input.name, shape, data)?]))
@@ -143,7 +158,7 @@ pub(crate) fn read_raw_request(model: &ModelMetadata, body: &[u8]) -> Result<Inf
 ///
 /// # Errors
 /// It is no such answer. The text is for the log: it describes another server's fault.
-pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String]) -> Result<InferResponse, String> {
+pub(crate) fn read_response(json: Option<usize>, body: &Bytes, wanted: &[String]) -> Result<InferResponse, String> {
     #[derive(Deserialize)]
     struct Body<'a> {
         model_name: Option<Value>,
@@ -171,12 +186,12 @@ pub(crate) fn read_response(json: Option<usize>, body: &[u8], wanted: &[String])
 }
 
 /// Reads one output; nothing where it is not wanted. Its binary data are passed over then, and the rest is not looked at.
-fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail<'_>, wanted: &[String]) -> Result<Option<Tensor>> {
+fn read_output(place: Place<'_>, output: &RawValue, tail: &mut Tail, wanted: &[String]) -> Result<Option<Tensor>> {
     let members = read_raw(output, TENSOR).map_err(|error| no_tensor(place, &error))?;
     let [name, _, _, data, parameters] = members;
     let name: String = required(name, format_args!("{place}.name"), "a string")?;
     if wanted.is_empty() || wanted.contains(&name) {
-        return read_members(place, members, tail, usable_parameters).map(Some);
+        return TensorHead::read(place, members, usable_parameters)?.fill(place, tail).map(Some);
     }
     let size = usable_parameters(parameters, &"")?.remove(BINARY_SIZE).filter(|_| data.is_none());
     if let Some(size) = size {

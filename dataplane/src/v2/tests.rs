@@ -1,11 +1,20 @@
 //! What is written can be read, and what does not fit is named.
 
+use bytes::Bytes;
 use half::f16;
+use serde_json::value::RawValue;
 
-use super::{BinaryOutputs, read_raw_request, read_request, read_response, write_request, write_response};
+use super::{
+    BinaryOutputs, quick,
+    read::{Head, read_head},
+    read_raw_request, read_request, read_response,
+    tensors::Tail,
+    write_request, write_response,
+};
 use crate::{
     infer::{InferRequest, InferResponse, RequestedOutput},
     model::{ModelMetadata, TensorMetadata},
+    parameters::Parameter,
     tensor::{BytesData, Data, Datatype, Tensor},
 };
 
@@ -39,10 +48,59 @@ fn a_request_is_read_as_it_was_written() {
     for binary in [false, true] {
         let (body, length) = write_request(&request(), binary).unwrap();
         assert_eq!(length.is_some(), binary);
-        let (read, wanted) = read_request(length, &body).unwrap();
+        let (read, wanted) = read_request(length, &body.into()).unwrap();
         // What is the transport's has not come with it.
         assert_eq!(read, request());
         assert_eq!((wanted.wants("sum"), wanted.wants("other")), (binary, binary));
+    }
+}
+
+/// What was read, in a form that can be compared.
+fn read(head: Head<'_>) -> (InferRequest, Option<Parameter>, Option<&str>) {
+    let (_, mut tail) = Tail::split(None, &Bytes::new()).unwrap();
+    let inputs = head.inputs.into_iter().map(|input| input.fill(format_args!("inputs"), &mut tail).unwrap());
+    let request = InferRequest { id: head.id, parameters: head.parameters, ..InferRequest::of(inputs.collect()) };
+    (request, head.binary, head.outputs.map(RawValue::get))
+}
+
+#[test]
+fn the_quick_way_reads_what_the_careful_way_reads_and_refuses_what_it_refuses() {
+    let input = r#"{"name":"x","shape":[1],"datatype":"INT64","data":[1]}"#;
+    let sound = [
+        format!(r#"{{"inputs":[{input}]}}"#),
+        format!(
+            r#"{{"id":null,"parameters":{{"a":1,"a":2,"binary_data_output":true}},"outputs":[{{}}],"inputs":[{input}]}}"#
+        ),
+        r#" {"id":"\u0031","more":{},"inputs":[{"data":[1],"datatype":"\u0042OOL","name":"\n","shape":[]}]}"#
+            .replace("[1]", "[true]"),
+        r#"{"inputs":[{"name":"x","shape":[0],"datatype":"BYTES","data":[],"more":1,"parameters":{"k":"v"}}]}"#
+            .to_owned(),
+    ];
+    for body in sound {
+        let body = body.as_bytes();
+        assert_eq!(read(quick::read(body).unwrap()), read(read_head(body).unwrap()), "{}", json(body));
+    }
+    let unsound = [
+        "".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        r#"{"inputs":null}"#.to_owned(),
+        r#"{"inputs":[]}"#.to_owned(),
+        r#"{"inputs":[["x",[1],"INT64",[1],{}]]}"#.to_owned(),
+        format!(r#"{{"inputs":[{input}]}} 1"#),
+        format!(r#"{{"inputs":[{input}],"inputs":[{input}]}}"#),
+        format!(r#"{{"inputs":[{input}],"id":1}}"#),
+        format!(r#"{{"inputs":[{input}],"parameters":[]}}"#),
+        format!(r#"{{"inputs":[{}]}}"#, vec![input; 1025].join(",")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("INT64", "INT65")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("[1],", "[-1],")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("[1],", &format!("[{}1],", "1,".repeat(32)))),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("name", "nome")),
+        format!(r#"{{"inputs":[{}]}}"#, input.replace("data\"", "name\"")),
+    ];
+    for body in unsound {
+        let body = body.as_bytes();
+        assert!(quick::read(body).is_none() && read_head(body).is_err(), "{}", json(body));
     }
 }
 
@@ -63,7 +121,7 @@ fn half_floats_go_as_binary_data_even_in_a_json_request() {
     let request = InferRequest::of(vec![half, Tensor::vector("a", vec![1_i64])]);
     let (body, length) = write_request(&request, false).unwrap();
     assert!(json(&body[..length.unwrap()]).contains(r#""data":[1]"#));
-    assert_eq!(read_request(length, &body).unwrap().0, request);
+    assert_eq!(read_request(length, &body.into()).unwrap().0, request);
 }
 
 #[test]
@@ -84,7 +142,7 @@ fn an_answer_is_read_as_it_was_written() {
     ] {
         let (body, length) = write_response(&response, &wanted).unwrap();
         assert_eq!(length.map(|length| body.len() - length), binary);
-        assert_eq!(read_response(length, &body, &[]).unwrap(), response);
+        assert_eq!(read_response(length, &body.into(), &[]).unwrap(), response);
     }
 }
 
@@ -100,7 +158,7 @@ fn an_output_that_json_can_not_hold_is_named_with_the_way_out() {
     assert_eq!(text(&error), format!("output `b`: element 1 is no UTF-8; {way_out}"));
     for response in [half, odd] {
         let (body, length) = write_response(&response, &BinaryOutputs::all()).unwrap();
-        assert_eq!(read_response(length, &body, &[]).unwrap().outputs, response.outputs);
+        assert_eq!(read_response(length, &body.into(), &[]).unwrap().outputs, response.outputs);
     }
 }
 
@@ -109,7 +167,7 @@ fn refusal(members: &str, tail: &[u8]) -> String {
     let mut body = format!(r#"{{"inputs":[{{"name":"a","shape":[2],"datatype":"FP32",{members}}}]}}"#).into_bytes();
     let length = body.len();
     body.extend_from_slice(tail);
-    text(&read_request(Some(length), &body).unwrap_err()).to_owned()
+    text(&read_request(Some(length), &body.into()).unwrap_err()).to_owned()
 }
 
 #[test]
@@ -136,13 +194,14 @@ fn binary_data_that_does_not_fit_is_refused_with_its_input() {
     );
     assert_eq!(refusal(r#""data":[1,2]"#, &[0; 8]), "the body: 8 bytes are left behind the JSON");
     let huge = br#"{"inputs":[{"name":"a","shape":[4294967296,4294967296],"datatype":"BYTES","parameters":{"binary_data_size":0}}]}"#;
-    let error = read_request(Some(huge.len()), huge).unwrap_err();
+    let error = read_request(Some(huge.len()), &Bytes::from_static(huge)).unwrap_err();
     assert_eq!(text(&error), format!("{field}: shape [4294967296, 4294967296] is too large"));
 }
 
 #[test]
 fn binary_data_without_its_header_is_refused() {
     let (body, _) = write_request(&InferRequest::of(vec![Tensor::vector("a", Data::Fp32(vec![]))]), true).unwrap();
+    let body = Bytes::from(body);
     let error = read_request(None, &body).unwrap_err();
     assert!(text(&error).contains("inference-header-content-length"), "{error}");
     let error = read_request(Some(body.len() + 1), &body).unwrap_err();
@@ -160,7 +219,7 @@ fn what_is_said_of_binary_outputs_is_true_or_false() {
         (r#"{"binary_data_output":1}"#, "null", "field `parameters.binary_data_output`: expected true or false"),
         ("null", r#"{"binary_data":"x"}"#, "field `outputs[0].parameters.binary_data`: expected true or false"),
     ] {
-        assert_eq!(text(&read_request(None, body(parameters, output).as_bytes()).unwrap_err()), expected);
+        assert_eq!(text(&read_request(None, &body(parameters, output).into()).unwrap_err()), expected);
     }
 }
 
@@ -172,13 +231,14 @@ fn taking(inputs: &[(Datatype, &[i64])]) -> ModelMetadata {
 #[test]
 fn raw_data_is_the_one_input_of_a_model() {
     let shape = |datatype, shape: &[i64], raw: &[u8]| {
-        let request = read_raw_request(&taking(&[(datatype, shape)]), raw).map_err(|error| text(&error).to_owned())?;
+        let request = read_raw_request(&taking(&[(datatype, shape)]), &Bytes::copy_from_slice(raw))
+            .map_err(|error| text(&error).to_owned())?;
         Ok::<_, String>(request.inputs[0].shape().to_vec())
     };
     assert_eq!(shape(Datatype::Fp32, &[-1, 2], &[0; 24]), Ok(vec![3, 2]));
     assert_eq!(shape(Datatype::Int64, &[2], &[0; 16]), Ok(vec![2]));
     assert_eq!(shape(Datatype::Uint8, &[-1], &[]), Ok(vec![0]));
-    let bytes = read_raw_request(&taking(&[(Datatype::Bytes, &[-1, 1])]), b"\xffimage").unwrap();
+    let bytes = read_raw_request(&taking(&[(Datatype::Bytes, &[-1, 1])]), &Bytes::from_static(b"\xffimage")).unwrap();
     assert_eq!(bytes.inputs[0], Tensor::column("x", Data::Bytes([b"\xffimage"].into_iter().collect())));
     for (datatype, wanted, raw, expected) in [
         (Datatype::Fp32, &[-1, 2][..], 20, "input `x`: expected 16 bytes for 4 elements of FP32, got 20"),
@@ -191,7 +251,7 @@ fn raw_data_is_the_one_input_of_a_model() {
     }
     let free: &[i64] = &[-1];
     for inputs in [vec![], vec![(Datatype::Int8, free); 2]] {
-        let error = read_raw_request(&taking(&inputs), b"x").unwrap_err();
+        let error = read_raw_request(&taking(&inputs), &Bytes::from_static(b"x")).unwrap_err();
         assert_eq!(text(&error), "a body of raw data: model `m` does not take just one input");
     }
 }

@@ -60,9 +60,7 @@ async fn every_datatype_goes_there_and_back_as_it_was() {
         let data = match datatype {
             Datatype::Bool => Data::Bool(vec![true, false, true, true]),
             Datatype::Bytes => Data::Bytes(BytesData::from_iter([b"\xff".as_slice(), b"", b"abc", b"\0"])),
-            other => {
-                Data::from_raw(other, 4, &(1..=4 * Data::width(other).unwrap() as u8).collect::<Vec<_>>()).unwrap()
-            }
+            other => Data::from_raw(other, 4, (1..=4 * Data::width(other).unwrap() as u8).collect()).unwrap(),
         };
         let mut raw = Vec::new();
         data.write_raw(&mut raw).unwrap();

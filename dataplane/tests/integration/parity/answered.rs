@@ -1,5 +1,6 @@
 //! What is answered: the same, bit for bit, whichever way it was asked.
 
+use axum::body::Bytes;
 use dataplane::{Data, Datatype, Parameter};
 
 use super::{
@@ -46,8 +47,12 @@ fn extremes(datatype: Datatype) -> Data {
         Datatype::Fp32 => Data::Fp32(vec![0.1, -0.0, f32::MIN_POSITIVE, f32::MAX]),
         Datatype::Fp64 => Data::Fp64(vec![0.1, -0.0, 123_456_789.125, f64::MAX]),
         // 1, -0, the smallest above none, the largest: in FP16's bits, then BF16's.
-        Datatype::Fp16 => Data::from_raw(datatype, 4, &[0, 0x3c, 0, 0x80, 1, 0, 0xff, 0x7b]).unwrap(),
-        Datatype::Bf16 => Data::from_raw(datatype, 4, &[0x80, 0x3f, 0, 0x80, 1, 0, 0x7f, 0x7f]).unwrap(),
+        Datatype::Fp16 => {
+            Data::from_raw(datatype, 4, Bytes::from_static(&[0, 0x3c, 0, 0x80, 1, 0, 0xff, 0x7b])).unwrap()
+        }
+        Datatype::Bf16 => {
+            Data::from_raw(datatype, 4, Bytes::from_static(&[0x80, 0x3f, 0, 0x80, 1, 0, 0x7f, 0x7f])).unwrap()
+        }
         Datatype::Bytes => strings(&["", "é", "日本語", "🦀 \"\\\n"]),
     }
 }
