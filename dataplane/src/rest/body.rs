@@ -6,7 +6,8 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 
 use super::coding::Coding;
 use crate::{
@@ -28,18 +29,33 @@ pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, con
         return Err(too_large(limit));
     }
     let read = async {
-        let body = Limited::new(body, limit).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return too_large(limit);
-            }
-            Error::malformed("the body ended early").with_detail(error)
-        })?;
+        let body = whole(body, limit).await?;
         match coding {
-            None => Ok(body.to_bytes()),
-            Some(coding) => coding.decompress(&body.to_bytes(), limit).await,
+            None => Ok(body),
+            // In a box, for it is large and seldom needed.
+            Some(coding) => Box::pin(coding.decompress(&body, limit)).await,
         }
     };
     tokio::time::timeout_at(context.deadline().into(), read).await.map_err(|_| deadline_exceeded())?
+}
+
+/// A body's pieces, joined where they are several. Most have one, and nothing is copied.
+async fn whole(mut body: Body, limit: usize) -> Result<Bytes> {
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::malformed("the body ended early").with_detail(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 pub(super) fn too_large(limit: usize) -> Error {
