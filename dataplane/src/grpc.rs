@@ -12,7 +12,7 @@
 //! Requests may be compressed with gzip or deflate; `--max-body-bytes` bounds what they decompress to. An answer of 1 KiB or more to a
 //! compressed request is compressed too, where the caller accepts it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -28,7 +28,7 @@ use tower::Service as _;
 use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
 use crate::{
     error::{Error, Kind},
-    handler::{Handler, deadline_exceeded},
+    handler::{Handler, in_time},
     observe::Inference,
     router::caught,
 };
@@ -135,12 +135,8 @@ impl Calls {
             Ok(permit) => permit,
             Err(error) => return refusal(error),
         };
-        let deadline = inference.context().deadline();
-        let answer = caught(self.inference.clone().call(request), refusal);
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(response) => response,
-            Err(_) => refusal(deadline_exceeded()),
-        }
+        let answer = pin!(caught(self.inference.clone().call(request), refusal));
+        in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
     }
 
     async fn call(&self, request: Request) -> Response {
@@ -180,7 +176,11 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 /// Whether this is a gRPC call. `application/grpc-web` is another protocol.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
+    if content_type == "application/grpc" {
+        return true;
+    }
+    let content_type = content_type.to_str().unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     ["application/grpc", "application/grpc+proto"].iter().any(|known| essence.eq_ignore_ascii_case(known))
 }

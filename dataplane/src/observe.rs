@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -215,8 +216,8 @@ pub(crate) async fn observe<F: Future<Output = Response>>(
     let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
     let inference = Inference::new(context, &request);
     let scope = Scope::of(inference.0.clone(), || span(inference.context(), &request));
-    let answer = answer(inference.clone(), request);
     let observation = Observation { handler, inference, scope, server_span, begun, answered: false };
+    let answer = pin!(answer(observation.inference.clone(), request));
     let mut response = observation.scope.hold(answer).await;
     observation.end(&mut response);
     Ok(response)

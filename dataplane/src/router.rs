@@ -82,14 +82,16 @@ impl From<Routes> for Router {
 }
 
 /// An answer even where the code that makes it panics: `panicked` says it in the caller's protocol.
-pub(crate) async fn caught<R: IntoResponse>(
+///
+/// Not an `async fn`, which would take twice the room of `answer`: once for its argument, once for what it waits for.
+pub(crate) fn caught<R: IntoResponse>(
     answer: impl Future<Output = Result<R, Infallible>>,
     panicked: impl FnOnce(Error) -> Response,
-) -> Response {
-    match AssertUnwindSafe(answer).catch_unwind().await {
+) -> impl Future<Output = Response> {
+    AssertUnwindSafe(answer).catch_unwind().map(|answer| match answer {
         Ok(Ok(response)) => response.into_response(),
         Err(panic) => panicked(a_panic(panic.as_ref())),
-    }
+    })
 }
 
 fn a_panic(panic: &(dyn Any + Send)) -> Error {

@@ -1,10 +1,10 @@
 //! Reading a request's body, within the limits of size and time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, pin::pin};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt;
@@ -13,7 +13,7 @@ use super::coding::Coding;
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
-    handler::{Handler, deadline_exceeded},
+    handler::{Handler, in_time},
 };
 
 /// The whole body, decompressed.
@@ -36,7 +36,7 @@ pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, con
             Some(coding) => Box::pin(coding.decompress(&body, limit)).await,
         }
     };
-    tokio::time::timeout_at(context.deadline().into(), read).await.map_err(|_| deadline_exceeded())?
+    in_time(context.deadline(), pin!(read)).await?
 }
 
 /// A body's pieces, joined where they are several. Most have one, and nothing is copied.
@@ -72,6 +72,10 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 
 /// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.
 fn check_content_type(headers: &HeaderMap) -> Result<()> {
+    let usual = |value: &HeaderValue| value == "application/json" || value == "application/octet-stream";
+    if headers.get(header::CONTENT_TYPE).is_some_and(usual) {
+        return Ok(());
+    }
     let Some(essence) = content_type(headers) else { return Ok(()) };
     if essence == "application/cloudevents-batch+json" {
         let text = "content type `application/cloudevents-batch+json`: events are taken one a request, not in batches";
