@@ -229,3 +229,26 @@ fn select_outputs(response: &mut InferResponse, wanted: &[RequestedOutput]) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        pin::pin,
+        time::Instant,
+    };
+
+    use super::in_time;
+    use crate::error::Kind;
+
+    #[tokio::test]
+    async fn what_is_there_at_once_is_never_late() {
+        assert_eq!(in_time(Instant::now(), pin!(ready(7))).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_ends_with_the_deadline() {
+        let late = in_time(Instant::now(), pin!(pending::<()>())).await;
+        assert_eq!(late.unwrap_err().kind(), Kind::DeadlineExceeded);
+    }
+}

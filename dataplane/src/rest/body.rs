@@ -87,3 +87,32 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
     }
     Err(Error::new(Kind::UnsupportedMediaType, format!("content type `{essence}`: expected application/json")))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+    use futures_util::stream;
+
+    use super::whole;
+    use crate::error::{Kind, Result};
+
+    async fn joined(pieces: &[&'static str], limit: usize) -> Result<Bytes> {
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))).collect();
+        whole(Body::from_stream(stream::iter(pieces)), limit).await
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_joined_in_their_order() {
+        assert_eq!(joined(&[], 9).await.unwrap(), "");
+        assert_eq!(joined(&["one"], 9).await.unwrap(), "one");
+        assert_eq!(joined(&["", "one", "", "two", "3rd"], 9).await.unwrap(), "onetwo3rd");
+    }
+
+    #[tokio::test]
+    async fn all_its_pieces_together_are_held_to_the_limit() {
+        for pieces in [["onetwo3rd4", "", ""], ["one", "two", "3rd4"]] {
+            assert_eq!(joined(&pieces, 9).await.unwrap_err().kind(), Kind::PayloadTooLarge, "{pieces:?}");
+        }
+    }
+}
