@@ -59,13 +59,8 @@ impl Context {
     #[must_use]
     pub fn new(request_id: &str, trace: Trace, budget: Duration) -> Self {
         let id = HeaderValue::from_str(request_id).ok().and_then(usable).unwrap_or_else(new_id);
-        Self::of(
-            Request { id, trace, authorization: None, steps: Steps::default(), step_times: None, tracer: None },
-            budget,
-        )
-    }
-
-    fn of(request: Request, budget: Duration) -> Self {
+        let request =
+            Request { id, trace, authorization: None, steps: Steps::default(), step_times: None, tracer: None };
         Self { request: Arc::new(request), deadline: Instant::now() + budget, call: None }
     }
 
@@ -78,7 +73,7 @@ impl Context {
     /// The context of a request with these headers.
     pub(crate) fn from_headers(
         headers: &HeaderMap,
-        budget: Duration,
+        deadline: Instant,
         telemetry: &Telemetry,
         metrics: &Metrics,
     ) -> Self {
@@ -99,7 +94,7 @@ impl Context {
             step_times: Some(metrics.step_times()),
             tracer: tracer.cloned(),
         };
-        Self::of(request, budget)
+        Self { request: Arc::new(request), deadline, call: None }
     }
 
     /// The caller's `x-request-id`, or one that was made here.
@@ -172,9 +167,9 @@ impl Context {
         self.request.steps.model(Stretch { begun, ended: Instant::now() }, true);
     }
 
-    /// The time line of a request that came at `begun` and ends now.
-    pub(crate) fn timeline(&self, begun: Instant) -> Timeline {
-        self.request.steps.timeline(begun)
+    /// The time line of the request, which came at `begun` and was answered at `ended`.
+    pub(crate) fn timeline(&self, begun: Instant, ended: Instant) -> Timeline {
+        self.request.steps.timeline(Stretch { begun, ended })
     }
 
     /// A call to a service behind this one begins. `operation` is what a trace shows: an HTTP method or a gRPC method's full name;
@@ -213,7 +208,7 @@ fn new_id() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use axum::http::HeaderMap;
 
@@ -223,7 +218,12 @@ mod tests {
     fn context(headers: &[(&'static str, &'static str)]) -> Context {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers: HeaderMap = headers.collect();
-        Context::from_headers(&headers, Duration::from_secs(1), &Telemetry::default(), &Metrics::new().unwrap())
+        Context::from_headers(
+            &headers,
+            Instant::now() + Duration::from_secs(1),
+            &Telemetry::default(),
+            &Metrics::new().unwrap(),
+        )
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! Requests may be compressed with gzip or deflate; `--max-body-bytes` bounds what they decompress to. An answer of 1 KiB or more to a
 //! compressed request is compressed too, where the caller accepts it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -21,7 +21,6 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, header},
     response::{IntoResponse, Response},
 };
-use futures_util::FutureExt;
 use tonic::{Status, codec::CompressionEncoding, server::NamedService};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, health_server::HealthServer};
 use tower::Service as _;
@@ -29,7 +28,7 @@ use tower::Service as _;
 use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
 use crate::{
     error::{Error, Kind},
-    handler::{Handler, deadline_exceeded},
+    handler::{Handler, in_time},
     observe::Inference,
     router::caught,
 };
@@ -106,17 +105,62 @@ impl Calls {
         Self { handler, inference, others }
     }
 
-    /// Answers a call of a path that is served here.
-    pub(crate) async fn answer(self, request: Request) -> Response {
-        complete(self, request).await
+    /// Answers a call of a path that is served here. What the library below refuses by itself becomes a row of the table too, and what
+    /// failed is told to those who count and log.
+    pub(crate) async fn answer(self: Arc<Self>, inference: Inference, mut request: Request) -> Response {
+        if !is_grpc(request.headers()) {
+            return Error::new(Kind::UnsupportedMediaType, "expected content type application/grpc").into_response();
+        }
+        // Most clients say that they accept compression, whether they need it or not. One that compresses needs it.
+        if request.headers().get(ENCODING).is_none_or(|encoding| encoding == "identity") {
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
+        request.extensions_mut().insert(inference.clone());
+        let infers = inference.uri().path() == MODEL_INFER;
+        let response = if infers { self.infer(&inference, request).await } else { Box::pin(self.call(request)).await };
+        if !response.headers().contains_key(STATUS) {
+            return response;
+        }
+        if infers {
+            // What can't be read has no model, and counts.
+            inference.begins("grpc", &self.handler, "");
+        }
+        self.refused(&inference, response)
     }
 
-    async fn call(mut self, request: Request) -> Response {
+    /// Lets an inference in before its message is read. The core holds it to its deadline; this holds callers to theirs who don't get
+    /// their message sent.
+    async fn infer(&self, inference: &Inference, request: Request) -> Response {
+        let _permit = match self.handler.admit() {
+            Ok(permit) => permit,
+            Err(error) => return refusal(error),
+        };
+        let answer = pin!(caught(self.inference.clone().call(request), refusal));
+        in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
+    }
+
+    async fn call(&self, request: Request) -> Response {
         if request.uri().path().starts_with(SERVICES[0]) {
-            let answer = self.inference.call(request).map(|answer| answer.map(IntoResponse::into_response));
-            return caught(answer, refusal).await;
+            return caught(self.inference.clone().call(request), refusal).await;
         }
-        caught(self.others.call(request), refusal).await
+        caught(self.others.clone().call(request), refusal).await
+    }
+
+    /// An answer that is a failure, as the table has it.
+    fn refused(&self, inference: &Inference, mut response: Response) -> Response {
+        if let Some(error) = response.extensions().get::<Status>().and_then(status::carried) {
+            inference.failed(error);
+            return response;
+        }
+        let status = response.extensions().get::<Status>();
+        let error = Arc::new(foreign(status, inference.uri(), &self.handler));
+        let accepted = response.headers_mut().remove(ACCEPT_ENCODING);
+        response = refusal(error.clone());
+        if let Some(accepted) = accepted {
+            response.headers_mut().insert(ACCEPT_ENCODING, accepted);
+        }
+        inference.failed(error);
+        response
     }
 }
 
@@ -132,7 +176,11 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 /// Whether this is a gRPC call. `application/grpc-web` is another protocol.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
+    if content_type == "application/grpc" {
+        return true;
+    }
+    let content_type = content_type.to_str().unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     ["application/grpc", "application/grpc+proto"].iter().any(|known| essence.eq_ignore_ascii_case(known))
 }
@@ -145,58 +193,6 @@ pub(crate) fn unknown_method(uri: &Uri) -> Error {
 /// A failure as an answer without a message.
 pub(crate) fn refusal(error: impl Into<Arc<Error>>) -> Response {
     status(error).into_http::<Body>()
-}
-
-/// Around every call: what the library below refuses by itself becomes a row of the table too, and what failed is told to those who
-/// count and log.
-async fn complete(calls: Calls, mut request: Request) -> Response {
-    let handler = calls.handler.clone();
-    if !is_grpc(request.headers()) {
-        return Error::new(Kind::UnsupportedMediaType, "expected content type application/grpc").into_response();
-    }
-    // Most clients say that they accept compression, whether they need it or not. One that compresses needs it.
-    if request.headers().get(ENCODING).is_none_or(|encoding| encoding == "identity") {
-        request.headers_mut().remove(ACCEPT_ENCODING);
-    }
-    let uri = request.uri().clone();
-    let Some(inference) = request.extensions().get::<Inference>().cloned() else {
-        return refusal(Error::internal("a call that nobody observes"));
-    };
-    let infers = uri.path() == MODEL_INFER;
-    let mut response = if infers { infer(calls, &inference, request).await } else { calls.call(request).await };
-    if !response.headers().contains_key(STATUS) {
-        return response;
-    }
-    if infers {
-        // What can't be read has no model, and counts.
-        inference.begins("grpc", &handler, "");
-    }
-    if let Some(error) = response.extensions().get::<Status>().and_then(status::carried) {
-        inference.failed(error);
-        return response;
-    }
-    let error = Arc::new(foreign(response.extensions().get::<Status>(), &uri, &handler));
-    let accepted = response.headers_mut().remove(ACCEPT_ENCODING);
-    response = refusal(error.clone());
-    if let Some(accepted) = accepted {
-        response.headers_mut().insert(ACCEPT_ENCODING, accepted);
-    }
-    inference.failed(error);
-    response
-}
-
-/// Lets an inference in before its message is read. The core holds it to its deadline; this holds callers to theirs who don't get their
-/// message sent.
-async fn infer(calls: Calls, inference: &Inference, request: Request) -> Response {
-    let _permit = match calls.handler.admit() {
-        Ok(permit) => permit,
-        Err(error) => return refusal(error),
-    };
-    let deadline = inference.context().deadline();
-    match tokio::time::timeout_at(deadline.into(), calls.call(request)).await {
-        Ok(response) => response,
-        Err(_) => refusal(deadline_exceeded()),
-    }
 }
 
 /// What the gRPC library refused before a method of ours was asked.

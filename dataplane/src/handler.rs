@@ -2,7 +2,10 @@
 
 use std::{
     borrow::Cow,
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -179,9 +182,9 @@ impl Handler {
         let context = &within(context, &mut request)?;
         let (id, outputs) = (request.id.clone(), request.outputs.clone());
         let begun = Instant::now();
-        let answer = tokio::time::timeout_at(context.deadline().into(), model.infer(request, context)).await;
+        let answer = in_time(context.deadline(), model.infer(request, context).as_mut()).await;
         context.inferred(begun);
-        let mut response = answer.map_err(|_| deadline_exceeded())??;
+        let mut response = answer??;
         select_outputs(&mut response, &outputs)?;
         response.id = id;
         response.model_name.clone_from(&metadata.name);
@@ -200,9 +203,9 @@ impl Handler {
         model.metadata().check(&request)?;
         let context = &within(context, &mut request)?;
         let begun = Instant::now();
-        let answer = tokio::time::timeout_at(context.deadline().into(), model.explain(request, context)).await;
+        let answer = in_time(context.deadline(), model.explain(request, context).as_mut()).await;
         context.explained(begun);
-        answer.map_err(|_| deadline_exceeded())?
+        answer?
     }
 }
 
@@ -215,8 +218,17 @@ fn within<'a>(context: &'a Context, request: &mut InferRequest) -> Result<Cow<'a
     Ok(Cow::Owned(context.within(Duration::from_micros(micros))))
 }
 
-pub(crate) fn deadline_exceeded() -> Error {
-    Error::new(Kind::DeadlineExceeded, "the request's deadline passed before its answer was ready")
+/// What `future` gives, if it does before `deadline`. What is there at once costs no timer.
+///
+/// # Errors
+/// The deadline passed.
+pub(crate) async fn in_time<F: Future + ?Sized>(deadline: Instant, mut future: Pin<&mut F>) -> Result<F::Output> {
+    if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        return Ok(output);
+    }
+    tokio::time::timeout_at(deadline.into(), future)
+        .await
+        .map_err(|_| Error::new(Kind::DeadlineExceeded, "the request's deadline passed before its answer was ready"))
 }
 
 fn select_outputs(response: &mut InferResponse, wanted: &[RequestedOutput]) -> Result<()> {
@@ -230,4 +242,27 @@ fn select_outputs(response: &mut InferResponse, wanted: &[RequestedOutput]) -> R
         response.outputs.push(outputs.swap_remove(position));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        pin::pin,
+        time::Instant,
+    };
+
+    use super::in_time;
+    use crate::error::Kind;
+
+    #[tokio::test]
+    async fn what_is_there_at_once_is_never_late() {
+        assert_eq!(in_time(Instant::now(), pin!(ready(7))).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_ends_with_the_deadline() {
+        let late = in_time(Instant::now(), pin!(pending::<()>())).await;
+        assert_eq!(late.unwrap_err().kind(), Kind::DeadlineExceeded);
+    }
 }

@@ -1,13 +1,15 @@
 //! The one middleware, of every protocol: ids and deadline on the way in, counts and a log line on the way out.
 
 use std::{
+    convert::Infallible,
+    pin::pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 use tracing::{Span, field::Empty};
@@ -87,6 +89,16 @@ impl Inference {
         &self.0.context
     }
 
+    /// How it was asked.
+    pub(crate) fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// What was asked for.
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.0.uri
+    }
+
     fn metrics(&self) -> Option<&InferenceMetrics> {
         self.0.begun.get().map(|begun| begun.metrics.as_ref())
     }
@@ -120,20 +132,22 @@ impl Observation {
         self.answered = true;
         let failure = response.extensions().get::<Arc<Error>>().or_else(|| self.inference.0.failure.get()).cloned();
         let status = response.status();
+        let ended = Instant::now();
+        let took = ended.duration_since(self.begun);
         if let Some(metrics) = self.inference.metrics() {
-            let timeline = self.inference.context().timeline(self.begun);
-            metrics.ended(code(failure.as_ref()), self.begun.elapsed());
+            let timeline = self.inference.context().timeline(self.begun, ended);
+            metrics.ended(code(failure.as_ref()), took);
             if let Some(phases) = timeline.phases(failure.is_none()) {
                 metrics.kserve(&phases);
             }
             let timing = self.handler.telemetry.server_timing.then(|| timeline.header()).flatten();
-            timing.map(|timing| response.headers_mut().insert(SERVER_TIMING, timing));
+            timing.map(|timing| response.headers_mut().insert(SERVER_TIMING, of_one_answer(timing)));
         }
         self.trace(Some(status), failure.as_ref());
         let quiet = self.inference.metrics().is_none() || !self.handler.telemetry.access_log;
         let inference = self.inference.metrics().is_some();
-        self.scope.run(|| log(status, failure.as_ref(), inference, quiet, self.begun.elapsed()));
-        response.headers_mut().insert(REQUEST_ID, self.inference.context().request_id_header());
+        self.scope.run(|| log(status, failure.as_ref(), inference, quiet, took));
+        response.headers_mut().insert(REQUEST_ID, of_one_answer(self.inference.context().request_id_header()));
     }
 
     /// Probes and scrapes are no part of a trace.
@@ -174,27 +188,39 @@ impl Drop for Observation {
     }
 }
 
+/// A value that no other answer has. Marked so that HTTP/2 keeps it out of its table of headers, where it would only push out those that
+/// come again.
+fn of_one_answer(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
 fn code(failure: Option<&Arc<Error>>) -> &'static str {
     failure.map_or(ANSWERED, |error| error.kind().row().code)
 }
 
+/// Answers always, in the form of a service's answer.
 pub(crate) async fn observe<F: Future<Output = Response>>(
     handler: Arc<Handler>,
-    mut request: Request,
-    answer: impl FnOnce(Request) -> F,
-) -> Response {
+    request: Request,
+    answer: impl FnOnce(Inference, Request) -> F,
+) -> Result<Response, Infallible> {
     let begun = Instant::now();
     let headers = request.headers();
-    let context =
-        Context::from_headers(headers, budget(headers, handler.limits.time), &handler.telemetry, &handler.metrics);
+    let context = Context::from_headers(
+        headers,
+        begun + budget(headers, handler.limits.time),
+        &handler.telemetry,
+        &handler.metrics,
+    );
     let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
     let inference = Inference::new(context, &request);
     let scope = Scope::of(inference.0.clone(), || span(inference.context(), &request));
-    request.extensions_mut().insert(inference.clone());
     let observation = Observation { handler, inference, scope, server_span, begun, answered: false };
-    let mut response = observation.scope.hold(answer(request)).await;
+    let answer = pin!(answer(observation.inference.clone(), request));
+    let mut response = observation.scope.hold(answer).await;
     observation.end(&mut response);
-    response
+    Ok(response)
 }
 
 /// A request's span. At the level of errors, so that no filter that shows a request's line hides whose it is.

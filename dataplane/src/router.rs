@@ -16,7 +16,7 @@ use crate::{error::Error, grpc, handler::Handler, observe, rest, worker::panic_t
 
 /// REST and gRPC over one handler, with ids, deadlines, counts and log lines for every request.
 pub fn router(handler: Arc<Handler>) -> Routes {
-    let grpc = grpc::Calls::new(handler.clone());
+    let grpc = Arc::new(grpc::Calls::new(handler.clone()));
     Routes { rest: rest::router(handler.clone()).fallback(unknown), grpc, handler }
 }
 
@@ -28,10 +28,24 @@ pub fn router(handler: Arc<Handler>) -> Routes {
 pub struct Routes {
     handler: Arc<Handler>,
     rest: Router,
-    grpc: grpc::Calls,
+    grpc: Arc<grpc::Calls>,
 }
 
+/// An answer to come.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
 impl Routes {
+    /// Answers a request.
+    pub(crate) fn answer(&self, request: Request) -> Answer {
+        let handler = self.handler.clone();
+        if grpc::serves(request.uri().path()) {
+            let grpc = self.grpc.clone();
+            return Box::pin(observe::observe(handler, request, |inference, request| grpc.answer(inference, request)));
+        }
+        let rest = rest::Rest { handler: handler.clone(), router: self.rest.clone() };
+        Box::pin(observe::observe(handler, request, |inference, request| rest.answer(inference, request)))
+    }
+
     /// These and further ones.
     ///
     /// # Panics
@@ -50,20 +64,14 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
         task::Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let (handler, request) = (self.handler.clone(), request.map(Body::new));
-        if grpc::serves(request.uri().path()) {
-            let grpc = self.grpc.clone();
-            return Box::pin(observe::observe(handler, request, |request| grpc.answer(request)).map(Ok));
-        }
-        let rest = self.rest.clone();
-        Box::pin(observe::observe(handler, request, |request| rest::answer(rest, request)).map(Ok))
+        self.answer(request.map(Body::new))
     }
 }
 
@@ -74,14 +82,16 @@ impl From<Routes> for Router {
 }
 
 /// An answer even where the code that makes it panics: `panicked` says it in the caller's protocol.
-pub(crate) async fn caught(
-    answer: impl Future<Output = Result<Response, Infallible>>,
+///
+/// Not an `async fn`, which would take twice the room of `answer`: once for its argument, once for what it waits for.
+pub(crate) fn caught<R: IntoResponse>(
+    answer: impl Future<Output = Result<R, Infallible>>,
     panicked: impl FnOnce(Error) -> Response,
-) -> Response {
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(Ok(response)) => response,
+) -> impl Future<Output = Response> {
+    AssertUnwindSafe(answer).catch_unwind().map(|answer| match answer {
+        Ok(Ok(response)) => response.into_response(),
         Err(panic) => panicked(a_panic(panic.as_ref())),
-    }
+    })
 }
 
 fn a_panic(panic: &(dyn Any + Send)) -> Error {

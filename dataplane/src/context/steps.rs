@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::http::HeaderValue;
@@ -36,9 +36,9 @@ impl Stretch {
 #[derive(Debug, Default)]
 pub(crate) struct Steps(Mutex<Known>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    steps: [Option<(&'static str, Stretch)>; MOST],
+    steps: Vec<(&'static str, Stretch)>,
     model: Option<Stretch>,
     explained: bool,
     predictor: Option<Stretch>,
@@ -61,10 +61,11 @@ impl Steps {
     }
 
     pub(super) fn step(&self, name: &'static str, stretch: Stretch) {
-        self.change(|known| {
-            let place = known.steps.iter_mut().find(|step| step.is_none_or(|(known, _)| known == name));
-            if let Some(step) = place {
-                step.get_or_insert((name, stretch)).1.join(stretch);
+        self.change(|Known { steps, .. }| {
+            if let Some((_, known)) = steps.iter_mut().find(|(known, _)| *known == name) {
+                known.join(stretch);
+            } else if steps.len() < MOST {
+                steps.push((name, stretch));
             }
         });
     }
@@ -80,10 +81,10 @@ impl Steps {
         self.change(|known| Stretch::joined(&mut known.predictor, stretch));
     }
 
-    /// What is known by now, of a request that came at `begun` and ends now.
-    pub(crate) fn timeline(&self, begun: Instant) -> Timeline {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Timeline { known, whole: Stretch { begun, ended: Instant::now() } }
+    /// What is known by now, of a request that took so long as a whole.
+    pub(crate) fn timeline(&self, whole: Stretch) -> Timeline {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Timeline { known, whole }
     }
 }
 
@@ -115,14 +116,13 @@ impl Timeline {
             }
             text.extend_from_slice(name.as_bytes());
             text.extend_from_slice(b";dur=");
-            let micros = u64::try_from(ended.saturating_duration_since(begun).as_micros()).unwrap_or(u64::MAX);
-            push_millis(&mut text, micros);
+            push_millis(&mut text, ended.saturating_duration_since(begun));
         };
         if let Some(model) = self.known.model {
             write("decode", Stretch { begun: self.whole.begun, ended: model.begun });
             write("infer", model);
         }
-        self.known.steps.iter().flatten().for_each(|&(name, step)| write(name, step));
+        self.known.steps.iter().for_each(|&(name, step)| write(name, step));
         if let Some(model) = self.known.model {
             write("encode", Stretch { begun: model.ended, ended: self.whole.ended });
         }
@@ -132,26 +132,21 @@ impl Timeline {
 }
 
 /// Milliseconds with three decimals. By hand: `write!` takes five times as long, and this is done for every answer.
-fn push_millis(text: &mut Vec<u8>, micros: u64) {
-    let mut digits = [b'0'; 20];
-    let (mut rest, mut first) = (micros, digits.len());
-    // Four digits at least: one before the point and three behind it.
-    while rest > 0 || first > digits.len() - 4 {
-        first -= 1;
-        digits[first] += (rest % 10) as u8;
-        rest /= 10;
+fn push_millis(text: &mut Vec<u8>, took: Duration) {
+    let digit = |number: u32| b'0' + (number % 10) as u8;
+    let micros = took.subsec_micros();
+    let tens = took.as_secs().saturating_mul(100) + u64::from(micros / 10_000);
+    if tens > 0 {
+        text.extend_from_slice(tens.to_string().as_bytes());
     }
-    let (whole, decimals) = digits[first..].split_at(digits.len() - first - 3);
-    text.extend_from_slice(whole);
-    text.push(b'.');
-    text.extend_from_slice(decimals);
+    text.extend_from_slice(&[digit(micros / 1000), b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Known, MOST, Phases, Steps, Stretch, Timeline, push_millis};
+    use super::{MOST, Phases, Steps, Stretch, Timeline, push_millis};
 
     #[test]
     fn times_are_milliseconds_with_three_decimals() {
@@ -159,12 +154,15 @@ mod tests {
             (0, "0.000"),
             (7, "0.007"),
             (1234, "1.234"),
+            (10_203, "10.203"),
+            (999_999, "999.999"),
+            (1_002_003, "1002.003"),
             (60_000_000, "60000.000"),
             (u64::MAX, "18446744073709551.615"),
         ];
         for (micros, shown) in micros {
             let mut text = Vec::new();
-            push_millis(&mut text, micros);
+            push_millis(&mut text, Duration::from_micros(micros));
             assert_eq!(String::from_utf8(text).unwrap(), shown);
         }
     }
@@ -176,8 +174,7 @@ mod tests {
     }
 
     fn ended(steps: &Steps, whole: Stretch) -> Timeline {
-        let known: Known = *steps.0.lock().unwrap();
-        Timeline { known, whole }
+        steps.timeline(whole)
     }
 
     #[test]

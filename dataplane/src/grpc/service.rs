@@ -74,7 +74,7 @@ impl GrpcInferenceService for Service {
         inference.begins("grpc", &self.0, &message.model_name);
         let message = self.infer(message, inference.context()).await?;
         // It is accepted only where it may be worth it; see [`super::complete`].
-        let small = metadata.contains_key(ACCEPT_ENCODING.as_str()) && message.encoded_len() < WORTH_COMPRESSING;
+        let small = metadata.as_ref().contains_key(ACCEPT_ENCODING) && message.encoded_len() < WORTH_COMPRESSING;
         let mut response = Response::new(message);
         if small {
             response.disable_compression();

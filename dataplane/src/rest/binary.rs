@@ -1,11 +1,11 @@
 //! The headers of the binary tensor data extension.
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
 };
 
-use super::json_bytes;
+use super::{json_bytes, of_type};
 use crate::{
     error::{Error, Result},
     v2::HEADER_LENGTH,
@@ -15,11 +15,12 @@ const LENGTH: HeaderName = HeaderName::from_static(HEADER_LENGTH);
 
 /// How many bytes of a body are its JSON; nothing where all of it is. 0 is a body that is one tensor and no JSON.
 pub(super) fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
-    let Some(value) = headers.get(LENGTH) else { return Ok(None) };
+    let mut values = headers.get_all(LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let digits = value.to_str().ok().map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse().ok());
     // Two of them that differ would mean two bodies.
-    let length = length.filter(|_| headers.get_all(LENGTH).iter().all(|other| other == value));
+    let length = length.filter(|_| values.all(|other| other == value));
     length
         .map(Some)
         .ok_or_else(|| Error::invalid(format!("header `{HEADER_LENGTH}`: expected one whole number of bytes from 0")))
@@ -28,9 +29,7 @@ pub(super) fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
 /// An answer whose first `length` bytes are JSON; all of them where it is nothing.
 pub(super) fn answer(body: Vec<u8>, length: Option<usize>) -> Response {
     let Some(length) = length else { return json_bytes(body) };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (LENGTH, HeaderValue::from(length)),
-    ];
-    (headers, body).into_response()
+    let mut response = of_type(HeaderValue::from_static("application/octet-stream"), body);
+    response.headers_mut().insert(LENGTH, HeaderValue::from(length));
+    response
 }

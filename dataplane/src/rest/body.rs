@@ -1,18 +1,19 @@
 //! Reading a request's body, within the limits of size and time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, pin::pin};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 
 use super::coding::Coding;
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
-    handler::{Handler, deadline_exceeded},
+    handler::{Handler, in_time},
 };
 
 /// Bytes of a body that is no inference's: nobody counts how many of those are under way.
@@ -42,18 +43,33 @@ async fn read_up_to(limit: usize, headers: &HeaderMap, body: Body, context: &Con
         return Err(too_large(limit));
     }
     let read = async {
-        let body = Limited::new(body, limit).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return too_large(limit);
-            }
-            Error::malformed("the body ended early").with_detail(error)
-        })?;
+        let body = whole(body, limit).await?;
         match coding {
-            None => Ok(body.to_bytes()),
-            Some(coding) => coding.decompress(&body.to_bytes(), limit).await,
+            None => Ok(body),
+            // In a box, for it is large and seldom needed.
+            Some(coding) => Box::pin(coding.decompress(&body, limit)).await,
         }
     };
-    tokio::time::timeout_at(context.deadline().into(), read).await.map_err(|_| deadline_exceeded())?
+    in_time(context.deadline(), pin!(read)).await?
+}
+
+/// A body's pieces, joined where they are several. Most have one, and nothing is copied.
+async fn whole(mut body: Body, limit: usize) -> Result<Bytes> {
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::malformed("the body ended early").with_detail(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 pub(super) fn too_large(limit: usize) -> Error {
@@ -70,6 +86,10 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 
 /// JSON in every dress that clients send it in: no content type (KServe's batcher), a charset, `+json`, curl's default form type.
 fn check_content_type(headers: &HeaderMap) -> Result<()> {
+    let usual = |value: &HeaderValue| value == "application/json" || value == "application/octet-stream";
+    if headers.get(header::CONTENT_TYPE).is_some_and(usual) {
+        return Ok(());
+    }
     let Some(essence) = content_type(headers) else { return Ok(()) };
     if essence == "application/cloudevents-batch+json" {
         let text = "content type `application/cloudevents-batch+json`: events are taken one a request, not in batches";
@@ -80,4 +100,33 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::UnsupportedMediaType, format!("content type `{essence}`: expected application/json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+    use futures_util::stream;
+
+    use super::whole;
+    use crate::error::{Kind, Result};
+
+    async fn joined(pieces: &[&'static str], limit: usize) -> Result<Bytes> {
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))).collect();
+        whole(Body::from_stream(stream::iter(pieces)), limit).await
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_joined_in_their_order() {
+        assert_eq!(joined(&[], 9).await.unwrap(), "");
+        assert_eq!(joined(&["one"], 9).await.unwrap(), "one");
+        assert_eq!(joined(&["", "one", "", "two", "3rd"], 9).await.unwrap(), "onetwo3rd");
+    }
+
+    #[tokio::test]
+    async fn all_its_pieces_together_are_held_to_the_limit() {
+        for pieces in [["onetwo3rd4", "", ""], ["one", "two", "3rd4"]] {
+            assert_eq!(joined(&pieces, 9).await.unwrap_err().kind(), Kind::PayloadTooLarge, "{pieces:?}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
 };
 
 const SPECVERSION: &str = "1.0";
+const CE_SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
 const STRUCTURED: &str = "application/cloudevents+json";
 
 /// Attributes that an answer never copies: its own stand in their place, or they tell of the request's data.
@@ -52,7 +53,7 @@ impl Event {
     /// # Errors
     /// An attribute is missing or not what it must be.
     pub(super) fn in_headers(settings: &CloudEvents, headers: &HeaderMap) -> Result<Option<Self>> {
-        let Some(version) = headers.get("ce-specversion") else { return Ok(None) };
+        let Some(version) = headers.get(CE_SPECVERSION) else { return Ok(None) };
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         check_version(&text(version))?;
         for (name, header) in [("id", "ce-id"), ("source", "ce-source"), ("type", "ce-type")] {

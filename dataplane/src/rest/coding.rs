@@ -163,7 +163,8 @@ pub(super) async fn compress(accepted: Option<Coding>, response: Response) -> Re
     head.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     let Some(coding) = accepted else { return Response::from_parts(head, body) };
     let compressed = match body.collect().await {
-        Ok(body) => coding.compress(&body.to_bytes()).await.map_err(Error::internal),
+        // In a box, for it is large and seldom needed.
+        Ok(body) => Box::pin(coding.compress(&body.to_bytes())).await.map_err(Error::internal),
         Err(error) => Err(Error::internal(error)),
     };
     match compressed {

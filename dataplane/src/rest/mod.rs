@@ -15,17 +15,21 @@ use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
+    body::Body,
     extract::Request,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
+use direct::Target;
+use futures_util::FutureExt;
 use serde::Serialize;
 use tower::Service;
 
 use crate::{
     error::{Error, Kind, Result},
     handler::{Handler, ServerInfo},
+    observe::Inference,
     router::caught,
 };
 
@@ -33,6 +37,7 @@ mod binary;
 mod body;
 mod cloudevents;
 mod coding;
+mod direct;
 mod health;
 mod logging;
 mod openapi;
@@ -92,11 +97,26 @@ pub(crate) fn template(path: &str) -> Option<&'static str> {
     })
 }
 
-/// An answer of `routes`, compressed where the caller likes that.
-pub(crate) async fn answer(mut routes: Router, request: Request) -> Response {
-    let accepted = coding::Coding::accepted(request.headers());
-    let response = caught(routes.call(request), IntoResponse::into_response).await;
-    coding::compress(accepted, response).await
+/// What answers over REST.
+pub(crate) struct Rest {
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) router: Router,
+}
+
+impl Rest {
+    /// An answer, compressed where the caller likes that.
+    pub(crate) async fn answer(mut self, inference: Inference, mut request: Request) -> Response {
+        let accepted = coding::Coding::accepted(request.headers());
+        let response = if let Some(target) = Target::of(inference.method(), inference.uri().path()) {
+            let (head, body) = request.into_parts();
+            let answer = target.answer(&self.handler, &inference, &head.headers, body);
+            caught(answer.map(Ok), IntoResponse::into_response).await
+        } else {
+            request.extensions_mut().insert(inference);
+            Box::pin(caught(self.router.call(request), IntoResponse::into_response)).await
+        };
+        coding::compress(accepted, response).await
+    }
 }
 
 pub(crate) fn unknown_route(request: &Request) -> Error {
@@ -136,7 +156,14 @@ fn json(body: &impl Serialize) -> Response {
 }
 
 fn json_bytes(body: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    of_type(HeaderValue::from_static("application/json"), body)
+}
+
+/// An answer of this type. By hand: axum's own first gives it another one.
+fn of_type(content_type: HeaderValue, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// A path's pieces, decoded by axum; what is not UTF-8 names nothing that is served.

@@ -22,7 +22,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     handler::{Handler, MODEL_DIGEST},
-    infer::{InferRequest, InferResponse},
+    infer::InferRequest,
     json::{Listed, Members, MembersAndLists, check_depth, read_slice, unreadable},
     limits::Limits,
     model::Model,
@@ -76,18 +76,28 @@ pub(super) async fn act(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let target = path(target)?;
-    match Verb::split(&target) {
+    asked(&handler, &inference, &path(target)?, &headers, body).await
+}
+
+/// The answer to what is asked of `{model}:{verb}`.
+pub(super) async fn asked(
+    handler: &Handler,
+    inference: &Inference,
+    target: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    match Verb::split(target) {
         (name, Some(verb)) => {
-            inference.begins("v1", &handler, name);
+            inference.begins("v1", handler, name);
             let _permit = handler.admit()?;
-            answer(&handler, inference.context(), (name, verb), &headers, body).await
+            answer(handler, inference.context(), (name, verb), headers, body).await
         }
         (_, None) => match target.rsplit_once(':') {
-            Some((name, verb)) if !handler.repository.has(&target) => {
+            Some((name, verb)) if !handler.repository.has(target) => {
                 Err(Error::new(Kind::UnknownRoute, format!("no such verb: {verb}; try {name}:predict")))
             }
-            _ => Ok(refuse_method(&Method::POST, &target)),
+            _ => Ok(refuse_method(&Method::POST, target)),
         },
     }
 }
@@ -131,18 +141,21 @@ async fn answer(
     let instances = members.instances(limits.instances)?;
     let (body, marks) = match verb {
         Verb::Predict => predict(handler, context, model.as_ref(), &instances).await?,
-        Verb::Explain => explain(handler, context, model.as_ref(), &instances).await?,
+        Verb::Explain => Box::pin(explain(handler, context, model.as_ref(), &instances)).await?,
     };
     let mut response = match event {
         Some(event) => event.answer(&handler.events, name, body)?,
         None => json_bytes(body),
     };
-    response.headers_mut().extend(marks);
+    for (name, value) in marks {
+        value.map(|value| response.headers_mut().insert(name, value));
+    }
     Ok(response)
 }
 
 /// A body, and the headers that go with it.
-type Answer = (Vec<u8>, HeaderMap);
+type Answer = (Vec<u8>, Marks);
+type Marks = [(HeaderName, Option<HeaderValue>); 2];
 
 async fn predict(handler: &Handler, context: &Context, model: &dyn Model, instances: &[&RawValue]) -> Result<Answer> {
     let requests = model.v1().decode(instances, model.metadata())?;
@@ -158,10 +171,10 @@ async fn predict(handler: &Handler, context: &Context, model: &dyn Model, instan
     let mut predictions = Predictions::with_room(instances.iter().map(|instance| instance.get().len() + 1).sum());
     let written = model.v1().encode(&responses, &mut predictions);
     written.map_err(|error| unwritten(error, &responses))?;
-    let marks = responses.first().map(|InferResponse { model_version, parameters, .. }| {
-        marks(model_version.as_deref(), parameters.get(MODEL_DIGEST).and_then(|digest| digest.as_str()))
-    });
-    Ok((predictions.finish(instances.len())?, marks.unwrap_or_default()))
+    let first = responses.first();
+    let version = first.and_then(|response| response.model_version.as_deref());
+    let digest = first.and_then(|response| response.parameters.get(MODEL_DIGEST)?.as_str());
+    Ok((predictions.finish(instances.len())?, marks(version, digest)))
 }
 
 async fn explain(handler: &Handler, context: &Context, model: &dyn Model, instances: &[&RawValue]) -> Result<Answer> {
@@ -183,11 +196,10 @@ async fn explain(handler: &Handler, context: &Context, model: &dyn Model, instan
     Ok((body, marks(metadata.version(), metadata.digest())))
 }
 
-fn marks(version: Option<&str>, digest: Option<&str>) -> HeaderMap {
-    let marks = [(VERSION, version), (DIGEST, digest)];
+fn marks(version: Option<&str>, digest: Option<&str>) -> Marks {
     // What no header can hold is left out: the answer is right without it.
-    let marks = marks.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)));
-    marks.collect()
+    let mark = |text: Option<&str>| text.and_then(|text| HeaderValue::from_str(text).ok());
+    [(VERSION, mark(version)), (DIGEST, mark(digest))]
 }
 
 /// The members of a V1 body. Others are passed over.

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::{Path, binary, body, json, path};
 use crate::{
-    context::Context,
     error::Result,
     handler::{Handler, ServerInfo},
     json::check_depth,
@@ -50,20 +49,21 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let target = path(target)?;
-    inference.begins("v2", &handler, &target.model);
-    let _permit = handler.admit()?;
-    answer(&handler, inference.context(), &target, &headers, body).await
+    let Target { model, version } = path(target)?;
+    inferred(&handler, &inference, (&model, version.as_deref()), &headers, body).await
 }
 
-async fn answer(
+/// The answer of this model, in this version if one is asked for.
+pub(super) async fn inferred(
     handler: &Handler,
-    context: &Context,
-    target: &Target,
+    inference: &Inference,
+    (model, version): (&str, Option<&str>),
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let model = handler.ready_model(&target.model, target.version.as_deref())?;
+    inference.begins("v2", handler, model);
+    let _permit = handler.admit()?;
+    let (context, model) = (inference.context(), handler.ready_model(model, version)?);
     let length = binary::json_length(headers)?;
     let body = body::read(handler, headers, body, context).await?;
     let (mut request, wanted) = match length {
@@ -76,7 +76,7 @@ async fn answer(
         }
     };
     drop(body);
-    request.model_version.clone_from(&target.version);
+    request.model_version = version.map(ToOwned::to_owned);
     let response = handler.infer(model.as_ref(), request, context).await?;
     let (body, length) = write_response(&response, &wanted)?;
     Ok(binary::answer(body, length))

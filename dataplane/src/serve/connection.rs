@@ -33,7 +33,12 @@ use super::{
     patience::{FIRST_REQUEST, Limits, Next, Patience},
     tls,
 };
-use crate::{config::ConnectionArgs, metrics::Metrics, readiness::Readiness, router::Routes};
+use crate::{
+    config::ConnectionArgs,
+    metrics::Metrics,
+    readiness::Readiness,
+    router::{self, Routes},
+};
 
 /// As many as the queue of requests is long by default. A gRPC channel puts all its calls on one connection: fewer streams would
 /// hold back what the queue has room for, more would be refused behind it anyway, and cost memory before.
@@ -55,10 +60,11 @@ pub(super) enum App {
 }
 
 impl App {
-    fn answer(&mut self, request: Request<Asked>) -> <Routes as Service<Request<Asked>>>::Future {
+    fn answer(&self, request: Request<Asked>) -> router::Answer {
+        let request = request.map(Body::new);
         match self {
-            Self::Data(routes) => routes.call(request),
-            Self::Admin(router) => Box::pin(router.call(request)),
+            Self::Data(routes) => routes.answer(request),
+            Self::Admin(router) => Box::pin(router.clone().call(request)),
         }
     }
 }
@@ -121,13 +127,13 @@ impl Endpoint {
         let service = {
             let (app, readiness, activity) = (self.app.clone(), self.readiness.clone(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
-                let (underway, version, readiness) = (activity.begin(), request.version(), readiness.clone());
-                let activity = (version < Version::HTTP_2).then(|| activity.clone());
-                let request = request.map(|body| Asked { body, activity: activity.clone() });
-                app.clone().answer(request).map(move |answer| {
+                let underway = activity.begin();
+                let http1 = (request.version() < Version::HTTP_2).then(|| (activity.clone(), readiness.clone()));
+                let activity = http1.as_ref().map(|(activity, _)| activity.clone());
+                app.answer(request.map(|body| Asked { body, activity })).map(move |answer| {
                     let Ok(mut answer) = answer;
                     // What is left of a body stands before the next request: hyper hangs up, and whoever asks should know.
-                    if activity.is_some_and(|activity| readiness.is_draining() || activity.is_unread()) {
+                    if http1.is_some_and(|(activity, readiness)| readiness.is_draining() || activity.is_unread()) {
                         hint(&mut answer);
                     }
                     Ok::<_, Infallible>(answer.map(|body| Answer { body, _underway: underway }))

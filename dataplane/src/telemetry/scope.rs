@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     fmt, mem,
-    pin::pin,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -74,10 +74,9 @@ impl Scope {
         self.span.in_scope(work)
     }
 
-    /// Works in it whenever `future` is polled.
-    pub(crate) async fn hold<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        std::future::poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
+    /// Works in it whenever `future` is polled. Where that lies, there it stays: it may be large.
+    pub(crate) fn hold<F: Future>(&self, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
+        std::future::poll_fn(move |context| self.run(|| future.as_mut().poll(context)))
     }
 }
 
@@ -92,7 +91,7 @@ impl Drop for Before {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{pin::pin, sync::Arc};
 
     use tracing::Span;
 
@@ -136,7 +135,8 @@ mod tests {
             tokio::task::yield_now().await;
             [before, now()].concat()
         };
-        let (one, other) = tokio::join!(one.hold(twice()), other.hold(twice()));
+        let (mut first, mut second) = (pin!(twice()), pin!(twice()));
+        let (one, other) = tokio::join!(one.hold(first.as_mut()), other.hold(second.as_mut()));
         assert_eq!((one, other), (vec!["one".to_owned(); 2], vec!["other".to_owned(); 2]));
         assert!(now().is_empty());
     }

@@ -47,6 +47,16 @@ async fn an_inference_says_what_its_steps_took() {
     assert_eq!(steps(&server.get("/v2/health/live").await), None);
 }
 
+/// HTTP/2 would push headers that come again out of its table with them.
+#[tokio::test]
+async fn what_no_other_answer_has_is_marked_never_to_be_indexed() {
+    let answer = server().post("/v1/models/sum:predict", GOOD).await;
+    for name in ["x-request-id", "server-timing"] {
+        assert!(answer.headers[name].is_sensitive(), "{name}");
+    }
+    assert!(!answer.headers["content-type"].is_sensitive());
+}
+
 #[tokio::test]
 async fn timing_can_be_kept_from_callers() {
     let mut server = server();
