@@ -97,10 +97,11 @@ fn publish(files: &Files, start: &Start<'_>) -> Result<Repository, String> {
         runtime: Runtime::load(&files.onnxruntime)?,
         threads: start.server.threads(),
         admission: start.server.admission(start.metrics, &name),
-        batching: start.server.batching(),
+        batching: start.batching,
         name: name.clone(),
     };
-    Ok(Repository::default().with(file.model()?).with_loader(&name, Arc::new(file)))
+    let repository = Repository::default().with_loaded(&name, Arc::new(file));
+    repository.map_err(|error| error.reason().to_owned())
 }
 
 fn main() -> ExitCode {

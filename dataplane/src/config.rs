@@ -73,14 +73,6 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue: u32,
 
-    /// Rows of waiting requests that the model computes together; 1 computes each request on its own
-    #[arg(long, env = "HEMLINE_MAX_BATCH_SIZE", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_batch_size: u32,
-
-    /// How long a request waits for others to be computed with; 0 takes those that wait already
-    #[arg(long, env = "HEMLINE_MAX_BATCH_DELAY", default_value = "0ms", value_parser = duration)]
-    pub max_batch_delay: Duration,
-
     /// Inferences that may be under way at once; beyond it they are refused with 429 before their body is read
     #[arg(long, env = "HEMLINE_MAX_IN_FLIGHT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
@@ -220,12 +212,6 @@ impl ServerArgs {
         Admission { places: self.queue as usize, metrics: Some(metrics.queue(model)) }
     }
 
-    /// How requests are computed together.
-    #[must_use]
-    pub fn batching(&self) -> Batching {
-        Batching { max_rows: self.max_batch_size as usize, max_delay: self.max_batch_delay }
-    }
-
     /// How many threads compute.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -236,6 +222,26 @@ impl ServerArgs {
             0 => cores,
             workers => workers.min(4 * cores),
         }
+    }
+}
+
+/// Settings of a server whose model computes requests together.
+#[derive(Args, Clone, Debug)]
+pub struct BatchArgs {
+    /// Rows of waiting requests that the model computes together; 1 computes each request on its own
+    #[arg(long, env = "HEMLINE_MAX_BATCH_SIZE", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_batch_size: u32,
+
+    /// How long a request waits for others to be computed with; 0 takes those that wait already
+    #[arg(long, env = "HEMLINE_MAX_BATCH_DELAY", default_value = "0ms", value_parser = duration)]
+    pub max_batch_delay: Duration,
+}
+
+impl BatchArgs {
+    /// How requests are computed together.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        Batching { max_rows: self.max_batch_size as usize, max_delay: self.max_batch_delay }
     }
 }
 
@@ -333,13 +339,15 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{ServerArgs, duration, hyphens, one_line, parse};
+    use super::{BatchArgs, ServerArgs, duration, hyphens, one_line, parse};
     use crate::worker::Batching;
 
     #[derive(clap::Parser)]
     struct Settings {
         #[command(flatten)]
         server: ServerArgs,
+        #[command(flatten)]
+        batch: BatchArgs,
     }
 
     fn settings(arguments: &[&str]) -> Result<Settings, std::process::ExitCode> {
@@ -357,9 +365,9 @@ mod tests {
 
     #[test]
     fn batching_is_off_unless_it_is_asked_for() {
-        assert_eq!(settings(&[]).ok().unwrap().server.batching(), Batching::OFF);
+        assert_eq!(settings(&[]).ok().unwrap().batch.batching(), Batching::OFF);
         let asked = settings(&["--max-batch-size", "32", "--max_batch_delay=2ms"]).ok().unwrap();
-        assert_eq!(asked.server.batching(), Batching { max_rows: 32, max_delay: Duration::from_millis(2) });
+        assert_eq!(asked.batch.batching(), Batching { max_rows: 32, max_delay: Duration::from_millis(2) });
         assert!(settings(&["--max-batch-size", "0"]).is_err());
     }
 

@@ -185,6 +185,12 @@ impl Error {
         Self::new(Kind::MalformedBody, message)
     }
 
+    /// All that is known of it, for whoever runs the server: the detail, or the message where there is none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.detail().unwrap_or(self.message())
+    }
+
     /// A fault of ours: the caller learns nothing but that, the log gets `detail`.
     pub fn internal(detail: impl fmt::Display) -> Self {
         Self::new(Kind::Internal, "internal error").with_detail(detail)

@@ -81,6 +81,8 @@ struct Entry {
     reason: String,
     /// It was unloaded on purpose, and not loaded since.
     unloaded: bool,
+    /// The fingerprint of what was loaded last, or tried.
+    seen: Option<String>,
 }
 
 impl Entry {
@@ -148,6 +150,18 @@ impl Repository {
         self
     }
 
+    /// Serves what a loader makes, under this name, loaded here and now: what a server does before it takes requests.
+    ///
+    /// # Errors
+    /// As [`Loader::load`].
+    pub fn with_loaded(self, name: &str, loader: Arc<dyn Loader>) -> Result<Self> {
+        let (seen, model) = made(loader.as_ref());
+        let model = model?;
+        let repository = self.with_loader(name, loader);
+        repository.switch(name, model, seen);
+        Ok(repository)
+    }
+
     /// The names, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -209,14 +223,22 @@ impl Repository {
     /// # Errors
     /// The name is unknown, was not made to be loaded, or what lies there is unusable: then the old one serves on.
     pub async fn load(&self, name: &str) -> Result<()> {
+        let (repository, name) = (self.clone(), name.to_owned());
+        // By itself: whoever asked may leave before it is done. Their next call then waits for this one, and does not load beside it.
+        let loading = tokio::spawn(async move { repository.load_in_turn(&name).await });
+        loading.await.unwrap_or_else(|panic| Err(Error::internal(panic)))
+    }
+
+    async fn load_in_turn(&self, name: &str) -> Result<()> {
         let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
         let Some(loader) = entry.loader else {
             let text = format!("Model with name {name} was there from the start and can't be loaded anew.");
             return Err(Error::new(Kind::LoadFailed, text));
         };
         let _turn = entry.turn.lock().await;
-        let loaded = tokio::task::spawn_blocking(move || loader.load()).await;
-        match loaded.unwrap_or_else(|panic| Err(Error::internal(panic))) {
+        let made = tokio::task::spawn_blocking(move || made(loader.as_ref())).await;
+        let (seen, model) = made.unwrap_or_else(|panic| (None, Err(Error::internal(panic))));
+        match model {
             Ok(model) => {
                 tracing::info!(
                     model = name,
@@ -224,12 +246,12 @@ impl Repository {
                     digest = model.metadata().digest(),
                     "loaded"
                 );
-                self.switch(name, model);
+                self.switch(name, model, seen);
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(model = name, %error, "could not be loaded");
-                self.refuse(name, error.message());
+                self.refuse(name, error.message(), seen);
                 let text = format!("Model with name {name} could not be loaded: {}", error.message());
                 Err(Error::new(Kind::LoadFailed, text).with_detail(error.detail().unwrap_or_default()))
             }
@@ -251,7 +273,14 @@ impl Repository {
     /// Whether anything here can be loaded anew, so that it is worth watching.
     #[must_use]
     pub fn has_loaders(&self) -> bool {
-        !self.loaders().is_empty()
+        self.0.load().values().any(|entry| entry.loader.is_some())
+    }
+
+    /// Those that have a loader and were not unloaded on purpose, with the fingerprint of what was loaded last.
+    fn watched(&self) -> Vec<(String, Arc<dyn Loader>, Option<String>)> {
+        let entries = self.0.load();
+        let watched = entries.iter().filter(|(_, entry)| !entry.unloaded);
+        watched.filter_map(|(name, entry)| Some((name.clone(), entry.loader.clone()?, entry.seen.clone()))).collect()
     }
 
     /// The names that have never been loaded and can be.
@@ -262,25 +291,24 @@ impl Repository {
         unborn.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The loader of each name that has one.
-    fn loaders(&self) -> Vec<(String, Arc<dyn Loader>)> {
-        let entries = self.0.load();
-        entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.loader.clone()?))).collect()
-    }
-
     /// Serves this model under the name from now on, and no other.
     #[allow(clippy::needless_pass_by_value)] // as above
-    fn switch(&self, name: &str, model: Arc<dyn Model>) {
+    fn switch(&self, name: &str, model: Arc<dyn Model>, seen: Option<String>) {
         self.change(name, |entry| {
             entry.models = vec![model.clone()];
             entry.reason.clear();
             entry.unloaded = false;
+            entry.seen.clone_from(&seen);
         });
     }
 
     /// What served serves on; the index says why there is nothing newer.
-    fn refuse(&self, name: &str, reason: &str) {
-        self.change(name, |entry| entry.reason = format!("the last load failed: {reason}"));
+    #[allow(clippy::needless_pass_by_value)] // as above
+    fn refuse(&self, name: &str, reason: &str, seen: Option<String>) {
+        self.change(name, |entry| {
+            entry.reason = format!("the last load failed: {reason}");
+            entry.seen.clone_from(&seen);
+        });
     }
 
     fn clear(&self, name: &str) {
@@ -298,6 +326,11 @@ impl Repository {
             entries
         });
     }
+}
+
+/// What a loader makes, and the fingerprint of what it made it from: taken first, so that what is exchanged meanwhile is noticed.
+fn made(loader: &dyn Loader) -> (Option<String>, Result<Arc<dyn Model>>) {
+    (loader.fingerprint(), loader.load())
 }
 
 /// The model of this name and version, with what else answers to the name.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use dataplane::config::ServerArgs;
+use dataplane::config::{BatchArgs, ServerArgs};
 
 /// Scores rows of named features with an ONNX model, over KServe's V1 and V2 protocols
 #[derive(Parser, Clone, Debug)]
@@ -19,4 +19,7 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
 }

@@ -37,7 +37,7 @@ impl ModelFiles {
             name: args.server.model_name.clone(),
             threads: args.server.threads(),
             admission: args.server.admission(metrics, &args.server.model_name),
-            batching: args.server.batching(),
+            batching: args.batch.batching(),
             runtime: Runtime::load(&args.onnxruntime)?,
         })
     }

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 fn handler(args: &Args) -> Result<Handler, String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let files = ModelFiles::new(args, &metrics)?;
-    let repository = Repository::default().with(files.model()?).with_loader(&args.server.model_name, Arc::new(files));
+    let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(files));
+    let repository = repository.map_err(|error| error.reason().to_owned())?;
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
     Handler::new(server, repository, metrics, &args.server)
 }

@@ -52,8 +52,8 @@ pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output 
         },
         begun,
     };
-    let model = bundles.model()?;
-    let repository = Repository::default().with(model).with_loader(&args.server.model_name, Arc::new(bundles));
+    let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(bundles));
+    let repository = repository.map_err(|error| error.reason().to_owned())?;
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
     let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
     let background = async move {

@@ -23,7 +23,7 @@ fn whoever_asks_during_a_swap_gets_the_old_or_the_new_and_never_goes_back() {
     every_order(4, || {
         let repository = Repository::default().with(Named::new("m", 1));
         let swapped = repository.clone();
-        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 2)));
+        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 2), None));
         let seen = [(); 3].map(|()| version(&repository.get("m", None).unwrap()));
         swap.join().unwrap();
         assert!(seen.is_sorted() && seen.iter().all(|version| ["1", "2"].contains(&version.as_str())), "{seen:?}");
@@ -36,7 +36,7 @@ fn what_is_told_of_a_model_is_all_of_one_moment() {
     every_order(4, || {
         let repository = Repository::default().with(Named::new("m", 1)).with(Named::new("m", 2));
         let swapped = repository.clone();
-        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 3)));
+        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 3), None));
         let metadata = repository.metadata("m", None).unwrap();
         assert!(metadata.versions == ["1", "2"] || metadata.versions == ["3"], "{:?}", metadata.versions);
         let index = repository.index();
@@ -57,8 +57,8 @@ fn changes_of_several_names_at_once_are_all_kept() {
             thread::spawn(move || change(&repository))
         };
         let threads =
-            [of(|repository| repository.switch("a", Named::new("a", 2))), of(|repository| repository.clear("b"))];
-        repository.refuse("c", "no such file");
+            [of(|repository| repository.switch("a", Named::new("a", 2), None)), of(|repository| repository.clear("b"))];
+        repository.refuse("c", "no such file", None);
         for thread in threads {
             thread.join().unwrap();
         }
@@ -78,7 +78,7 @@ fn a_request_keeps_its_model_and_the_last_one_takes_it_along() {
         let gone = Arc::downgrade(&old);
         let repository = Repository::default().with(old);
         let (swapped, other) = (repository.clone(), repository.clone());
-        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 2)));
+        let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 2), None));
         let request = thread::spawn(move || version(&other.get("m", None).unwrap()));
         let model = repository.get("m", None).unwrap();
         let before = version(&model);

@@ -1,8 +1,11 @@
 //! Versions, swaps and refusals.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -132,10 +135,117 @@ async fn a_server_whose_model_was_never_loaded_is_not_ready_whatever_was_tried()
 async fn a_watch_loads_what_nobody_has_loaded_yet() {
     let repository = Repository::default().with_loader("m", Arc::new(Counting::default()));
     let (_ask, asked) = tokio::sync::watch::channel(());
-    let watching = tokio::spawn(super::watch(repository.clone(), std::time::Duration::ZERO, asked));
+    let watching = tokio::spawn(super::watch(repository.clone(), Duration::ZERO, asked));
     while repository.get("m", None).is_err() {
         tokio::task::yield_now().await;
     }
     watching.abort();
     assert_eq!(version(&repository).as_deref(), Some("1"));
+}
+
+/// Loads when it is let to, from a place that others change.
+struct Slow {
+    state: Mutex<String>,
+    loads: AtomicU32,
+    go: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Slow {
+    fn new() -> (Arc<Self>, std::sync::mpsc::Sender<()>) {
+        let (sender, go) = std::sync::mpsc::channel();
+        (Arc::new(Self { state: Mutex::new("a".to_owned()), loads: AtomicU32::default(), go: Mutex::new(go) }), sender)
+    }
+
+    fn becomes(&self, state: &str) {
+        state.clone_into(&mut self.state.lock().unwrap());
+    }
+}
+
+impl Loader for Slow {
+    fn load(&self) -> Result<Arc<dyn Model>> {
+        let version = self.loads.fetch_add(1, Ordering::Relaxed) + 1;
+        self.go.lock().unwrap().recv().unwrap();
+        Ok(Named::new("m", version))
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.state.lock().unwrap().clone())
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_load_whose_caller_leaves_is_done_all_the_same_and_the_next_waits_for_it() {
+    let (slow, go) = Slow::new();
+    let repository = Repository::default().with_loader("m", slow.clone());
+    let load = || {
+        let repository = repository.clone();
+        tokio::spawn(async move { repository.load("m").await })
+    };
+    let first = load();
+    until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let second = load();
+    go.send(()).unwrap();
+    until(|| version(&repository).as_deref() == Some("1")).await;
+    go.send(()).unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(version(&repository).as_deref(), Some("2"));
+}
+
+/// A watch that looks all the time.
+fn watched(repository: &Repository) -> (tokio::task::JoinHandle<()>, tokio::sync::watch::Sender<()>) {
+    let (ask, asked) = tokio::sync::watch::channel(());
+    (tokio::spawn(super::watch(repository.clone(), Duration::from_millis(1), asked)), ask)
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_loaded_is_loaded_again_and_nothing_else() {
+    let (slow, go) = Slow::new();
+    let repository = {
+        let slow = slow.clone();
+        tokio::task::spawn_blocking(move || Repository::default().with_loaded("m", slow))
+    };
+    until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
+    // The first model is read by now, from what is no longer there.
+    slow.becomes("b");
+    go.send(()).unwrap();
+    let repository = repository.await.unwrap().unwrap();
+    let (watching, _ask) = watched(&repository);
+    go.send(()).unwrap();
+    until(|| version(&repository).as_deref() == Some("2")).await;
+    // A load that was asked for has seen what there is too.
+    slow.becomes("c");
+    for _ in 0..4 {
+        go.send(()).unwrap();
+    }
+    until(|| version(&repository).as_deref() == Some("3")).await;
+    repository.load("m").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(slow.loads.load(Ordering::Relaxed), 4);
+    watching.abort();
+}
+
+#[tokio::test]
+async fn what_was_unloaded_on_purpose_stays_so_until_it_is_asked_for_by_name() {
+    let (slow, go) = Slow::new();
+    for _ in 0..4 {
+        go.send(()).unwrap();
+    }
+    let repository = Repository::default().with_loaded("m", slow.clone()).unwrap();
+    repository.unload("m").await.unwrap();
+    let (watching, ask) = watched(&repository);
+    slow.becomes("b");
+    ask.send(()).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((version(&repository), repository.loading().len()), (None, 0));
+    repository.load("m").await.unwrap();
+    assert_eq!(version(&repository).as_deref(), Some("2"));
+    watching.abort();
 }

@@ -1,20 +1,15 @@
 //! Loading anew when what lies there changes, or when somebody asks for it.
 
-use std::{
-    collections::HashMap, fmt::Write as _, fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration,
-};
+use std::{fmt::Write as _, fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
 use super::{Loader, Repository};
 
-/// Loads what was never loaded, then looks at every loader's place for ever: each `interval` for a change (never, where that is zero), and whatever it finds where
-/// `asked` changes, as it does at SIGHUP. What could not be loaded is not tried again until it changes or somebody asks.
+/// Loads what was never loaded, then looks at every loader's place for ever: each `interval` for a change since the last load (never,
+/// where that is zero), and whatever it finds where `asked` changes, as it does at SIGHUP. What could not be loaded is not tried again
+/// until it changes or somebody asks, and what was unloaded on purpose not before it is asked for by name.
 pub async fn watch(repository: Repository, interval: Duration, mut asked: Receiver<()>) {
-    let mut seen = HashMap::new();
-    for (name, loader) in repository.loaders() {
-        seen.insert(name, look(loader).await);
-    }
     for name in repository.unborn() {
         // As below.
         drop(repository.load(&name).await);
@@ -30,11 +25,9 @@ pub async fn watch(repository: Repository, interval: Duration, mut asked: Receiv
             // Nobody looks and nobody can ask any more.
             else => return,
         };
-        for (name, loader) in repository.loaders() {
+        for (name, loader, seen) in repository.watched() {
             let fingerprint = look(loader).await;
-            let changed = fingerprint.is_some() && seen.get(&name) != Some(&fingerprint);
-            if changed || forced {
-                seen.insert(name.clone(), fingerprint);
+            if forced || (fingerprint.is_some() && fingerprint != seen) {
                 // A failure is logged and told in the index; what was loaded before serves on.
                 drop(repository.load(&name).await);
             }

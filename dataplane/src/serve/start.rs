@@ -6,20 +6,22 @@ use clap::{Args, Parser};
 
 use super::{block_on, run};
 use crate::{
-    config::{self, ServerArgs},
+    config::{self, BatchArgs, ServerArgs},
     handler::{Handler, ServerInfo},
     metrics::Metrics,
     model::{ModelMetadata, SyncModel},
     repository::Repository,
     telemetry,
     v1::TensorsCodec,
-    worker::Owned,
+    worker::{Batching, Owned},
 };
 
 /// What [`start`] hands to whoever makes the models.
 pub struct Start<'a> {
     /// The settings that every server has.
     pub server: &'a ServerArgs,
+    /// How requests are computed together, as the settings ask for it.
+    pub batching: Batching,
     /// What is measured; a model's queue and a predictor's calls belong into it.
     pub metrics: &'a Metrics,
 }
@@ -35,7 +37,7 @@ impl Start<'_> {
             metadata.name.clone_from(&self.server.model_name);
         }
         let admission = self.server.admission(self.metrics, &metadata.name);
-        Owned::start(metadata, Arc::new(TensorsCodec), models, admission, self.server.batching())
+        Owned::start(metadata, Arc::new(TensorsCodec), models, admission, self.batching)
             .map_err(|error| format!("--workers: {error}"))
     }
 }
@@ -47,11 +49,13 @@ struct Settings<A: Args> {
     own: A,
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    batch: BatchArgs,
 }
 
 /// A whole `main`: serves one model that computes, a copy on each of `--workers` threads, over every protocol.
 ///
-/// Settings are [`ServerArgs`]. The model has the name that they say, unless `metadata` has one.
+/// Settings are [`ServerArgs`] and [`BatchArgs`]. The model has the name that they say, unless `metadata` has one.
 pub fn model<M: SyncModel + Clone>(server: ServerInfo, metadata: ModelMetadata, model: M) -> ExitCode {
     start(server, |(): &(), start: &Start<'_>| {
         let copies = vec![model; start.server.threads()];
@@ -59,7 +63,7 @@ pub fn model<M: SyncModel + Clone>(server: ServerInfo, metadata: ModelMetadata, 
     })
 }
 
-/// A whole `main`: reads settings from the command line and the environment (`A` beside [`ServerArgs`]), starts logs and traces, serves
+/// A whole `main`: reads settings from the command line and the environment (`A` beside [`ServerArgs`] and [`BatchArgs`]), starts logs and traces, serves
 /// the models that `publish` makes until told to stop. The process's exit code.
 ///
 /// What `publish` refuses ends the start as a wrong setting does: that one line, and [`config::EXIT_CONFIG`].
@@ -86,6 +90,7 @@ fn handler<A: Args>(
 ) -> Result<Handler, String> {
     telemetry::init(&settings.server.log_level)?;
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    let repository = publish(&settings.own, &Start { server: &settings.server, metrics: &metrics })?;
+    let start = Start { server: &settings.server, batching: settings.batch.batching(), metrics: &metrics };
+    let repository = publish(&settings.own, &start)?;
     Handler::new(server, repository, metrics, &settings.server)
 }

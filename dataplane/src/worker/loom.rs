@@ -3,7 +3,10 @@
 //! A model that hangs in some order fails too: loom reports the deadlock. So a wake-up that nobody gets is found where a model waits
 //! for its threads before it drops the sender; closing wakes everybody and would hide it.
 
-use std::{iter, time::Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use loom::{model::Builder, thread};
 
@@ -116,6 +119,28 @@ fn batches_share_nothing_and_lose_nothing() {
         }
         items.sort_unstable();
         assert_eq!(items, [1, 3, 4]);
+    });
+}
+
+#[test]
+fn whoever_gathers_hears_of_each_that_comes() {
+    every_order(3, || {
+        let (sender, receiver) = queue(3);
+        let gatherer = thread::spawn(move || {
+            let tomorrow = Instant::now() + Duration::from_secs(86_400);
+            let mut count = 0;
+            let enough = |_: &u32| {
+                count += 1;
+                if count == 2 { Fit::Last } else { Fit::More }
+            };
+            (receiver.pop(), receiver.gather(tomorrow, enough))
+        });
+        for item in [1, 2, 3] {
+            sender.try_push(item).unwrap();
+        }
+        // The sender is still there: nothing but what came ends the wait.
+        assert_eq!(gatherer.join().unwrap(), (Some(1), vec![2, 3]));
+        drop(sender);
     });
 }
 
