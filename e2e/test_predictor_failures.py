@@ -81,8 +81,7 @@ def changed(**change):
 
 WRONG = {
     "500": lambda _: Reply(500, b"SECRET inner text at 10.0.0.1"),
-    "404": lambda _: Reply.of({"error": "SECRET no such model"}, 404),
-    "401": lambda _: Reply(401, b"SECRET"),
+    "405": lambda _: Reply(405, b"SECRET"),
     "a redirect": lambda _: Reply(302, b"", {"location": "http://10.0.0.1/SECRET"}),
     "no JSON": lambda _: Reply(200, b"<html>SECRET</html>"),
     "nothing": lambda _: Reply(200, b""),
@@ -163,6 +162,16 @@ def test_a_predictor_that_is_not_ready_is_503_and_keeps_its_retry_after(http, mo
     mock.reply = lambda _: Reply(503, b"SECRET", {"retry-after": "3"})
     status, envelope, headers = refused(http, mock, under_test)
     assert (status, envelope["code"], headers["retry-after"]) == (503, "upstream_unavailable", "3")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "upstream_unauthenticated"), (403, "upstream_forbidden"), (404, "upstream_not_found")],
+)
+def test_who_may_not_or_does_not_have_it_says_so_in_its_class(http, mock, under_test, status, code):
+    mock.reply = lambda _: Reply.of({"error": "SECRET"}, status)
+    found, envelope, _ = refused(http, mock, under_test)
+    assert (found, envelope["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
