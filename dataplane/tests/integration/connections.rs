@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use http_body_util::BodyExt;
 use tempfile::tempdir;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 
 const BODY: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 const ANSWER: &str = r#"{"predictions":[{"sums":[3.0],"ids":["x"]}]}"#;
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const PREDICT: &str = "/v1/models/toy:predict";
 
 #[tokio::test]
@@ -128,6 +130,26 @@ async fn a_connection_without_a_request_is_closed() {
     let mut http2 = Http2::over(connect(&toy, "grpc").await).await;
     assert_eq!(http2.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
     soon(http2.connection).await.unwrap().expect("told to go, by GOAWAY");
+}
+
+#[tokio::test]
+async fn a_caller_who_takes_nothing_of_its_answer_is_left_and_one_whose_answer_is_silent_is_not() {
+    let toy = Process::start(&["--keep-alive-timeout", "300ms"]);
+    let mut watching = Http2::over(connect(&toy, "grpc").await).await;
+    let mut states = watching.call(WATCH).await.into_body();
+    soon(states.frame()).await.unwrap().unwrap();
+    // With one byte the answer is the connection's, with none it is still its own. Neither comes to anything.
+    for window in [0, 1] {
+        let mut stuck = Http2::with_window(connect(&toy, "grpc").await, window).await;
+        let watch = stuck.call(WATCH).await;
+        let answer = soon(stuck.send(PREDICT, BODY)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let _ = soon(stuck.connection).await.unwrap();
+        drop((watch, answer));
+    }
+    // It has been silent for longer than they were borne with.
+    assert_eq!(watching.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
+    drop(states);
 }
 
 #[tokio::test]
