@@ -64,6 +64,15 @@ async fn what_a_stranger_writes_into_a_path_stays_inside_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_short_however_long_the_path_is() {
+    let path = format!("/v1/models/{}:predict", "a".repeat(60_000));
+    let lines = logged(&[], &[(&path, "{}")]).await;
+    let refused = lines.iter().find(|line| line["message"] == "refused").unwrap();
+    assert_eq!(refused["path"], path[..512]);
+    assert!(refused.to_string().len() < 4096, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_shows_a_line_does_not_hide_whose_it_is() {
     let lines = logged(&["--log-level", "warn,dataplane::serve=info"], &[("/v2/models/toy/infer", "{}")]).await;
     of_request(&lines, "refused");
