@@ -237,3 +237,26 @@ async fn an_answer_that_comes_before_the_body_says_that_the_connection_ends() {
     let answer = ask(&mut stream, &post(PREDICT, "{}")).await.unwrap();
     assert_eq!((answer.status, answer.closes()), (400, false), "its body was read");
 }
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_without_a_body() {
+    let toy = Process::start(&[]);
+    // No longer than it is read, or the connection would be reset over what was not.
+    let too_long = |head: &str| format!("{head}{}", "a".repeat(64 * 1024 - head.len()));
+    for (head, status) in [
+        ("no HTTP\r\n\r\n".to_owned(), 400),
+        (too_long("GET /v2 HTTP/1.1\r\nhost: toy\r\nx: "), 431),
+        (too_long("GET /"), 431),
+        (format!("GET /v2 HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(101)), 431),
+    ] {
+        let mut stream = connect(&toy, "rest").await;
+        let answer = ask(&mut stream, &head).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str(), answer.closes()), (status, "", true), "{}", &head[..20]);
+        ends(&mut stream).await;
+    }
+    // Over HTTP/2 other requests share it.
+    let mut http2 = Http2::over(connect(&toy, "rest").await).await;
+    let path = format!("/{}", "a".repeat(16 * 1024));
+    assert_eq!(http2.ask(&path, "").await, (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, String::new()));
+    assert_eq!(http2.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
+}
