@@ -43,9 +43,6 @@ const ABANDONED: &str = "abandoned";
 /// Bytes of a path that lines and spans show: a head may hold one of 64 KiB, and spans wait in memory.
 const SHOWN: usize = 512;
 
-/// Bytes of a failure that lines show. It may quote the caller.
-const SHOWN_FAILURE: usize = 4 * SHOWN;
-
 /// The field of a request's lines that names its model.
 const MODEL: &str = "model";
 
@@ -284,9 +281,8 @@ fn log(status: StatusCode, failure: Option<&Arc<Error>>, inference: bool, quiet:
             true => tracing::debug!(status, took_us, "answered"),
         };
     };
-    let (code, kind, mut error) = (error.kind().row().code, error.kind(), error.to_string());
-    error.truncate(error.floor_char_boundary(SHOWN_FAILURE));
-    match kind {
+    let code = error.kind().row().code;
+    match error.kind() {
         // A server that starts or leaves is asked every second whether it is ready; "no" is no news. To a caller it is, and no failure.
         Kind::NotReady if !inference => tracing::debug!(status, took_us, code, %error, "refused"),
         kind if server_fault && kind != Kind::NotReady => tracing::error!(status, took_us, code, %error, "failed"),
