@@ -9,10 +9,12 @@
 //! A failure is a row of the table in [`crate::error`]: its gRPC code, its message, and as metadata its stable code (`x-error-code`) and,
 //! where the caller may try again, the time to wait (`retry-after` in seconds, `grpc-retry-pushback-ms` in milliseconds).
 //!
-//! Requests may be compressed with gzip or deflate; `--max-body-bytes` bounds what they decompress to. An answer of 1 KiB or more to a
-//! compressed request is compressed too, where the caller accepts it.
+//! Requests may be compressed with gzip or deflate; `--max-body-bytes` bounds what they decompress to, and 64 KiB where they infer nothing.
+//! An answer of 1 KiB or more to a compressed request is compressed too, where the caller accepts it.
+//!
+//! Every call has its deadline, but for a load once it is read, and for streams: of those a number may be open, however long.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -21,16 +23,20 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, header},
     response::{IntoResponse, Response},
 };
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Status, codec::CompressionEncoding, server::NamedService};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, health_server::HealthServer};
 use tower::Service as _;
 
 use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
 use crate::{
-    error::{Error, Kind},
+    context::Context,
+    error::{Error, Kind, Result},
     handler::{Handler, in_time},
+    limits::Limits,
     observe::Inference,
     router::caught,
+    worker::{Permit, Permits},
 };
 
 mod codec;
@@ -46,6 +52,12 @@ pub use contents::Contents;
 
 /// The path of an inference.
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// The path of a health watch, whose answer ends with the server.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// Answers that may be open without an end to come, over all connections: each holds a task and looks at the server now and then.
+const STREAMS: usize = 1024;
+/// What stands before a message: whether it is compressed, and how long it is.
+const PREFIX: usize = 5;
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -69,16 +81,19 @@ pub(crate) struct Calls {
     handler: Arc<Handler>,
     /// Asked without a router in between: it has nothing to tell apart.
     inference: GrpcInferenceServiceServer<Service>,
+    /// The same for calls that infer nothing, whose messages are small.
+    control: GrpcInferenceServiceServer<Service>,
     others: Router,
+    streams: Permits,
 }
 
 impl Calls {
     pub(crate) fn new(handler: Arc<Handler>) -> Self {
         /// A service for messages up to the limit.
         macro_rules! limited {
-            ($service:expr) => {
+            ($service:expr, $limit:expr) => {
                 $service
-                    .max_decoding_message_size(handler.limits.body)
+                    .max_decoding_message_size($limit)
                     .accept_compressed(CompressionEncoding::Gzip)
                     .accept_compressed(CompressionEncoding::Deflate)
                     .send_compressed(CompressionEncoding::Gzip)
@@ -88,11 +103,13 @@ impl Calls {
         /// A service under its name.
         macro_rules! serve {
             ($router:expr, $service:expr) => {{
-                let service = limited!($service);
+                let service = limited!($service, handler.limits.small_body());
                 $router.route_service(&path_of(&service), service)
             }};
         }
-        let inference = limited!(GrpcInferenceServiceServer::new(Service(handler.clone())));
+        let service = || GrpcInferenceServiceServer::new(Service(handler.clone()));
+        let inference = limited!(service(), handler.limits.body);
+        let control = limited!(service(), handler.limits.small_body());
         let mut others = serve!(Router::new(), HealthServer::new(health::Health(handler.clone())));
         match reflection().build_v1() {
             Ok(service) => others = serve!(others, service),
@@ -102,7 +119,7 @@ impl Calls {
             Ok(service) => others = serve!(others, service),
             Err(error) => tracing::error!(%error, "no reflection"),
         }
-        Self { handler, inference, others }
+        Self { handler, inference, control, others, streams: Permits::new(STREAMS) }
     }
 
     /// Answers a call of a path that is served here. What the library below refuses by itself becomes a row of the table too, and what
@@ -117,7 +134,11 @@ impl Calls {
         }
         request.extensions_mut().insert(inference.clone());
         let infers = inference.uri().path() == MODEL_INFER;
-        let response = if infers { self.infer(&inference, request).await } else { Box::pin(self.call(request)).await };
+        let response = if infers {
+            self.infer(&inference, request).await
+        } else {
+            Box::pin(self.other(&inference, request)).await.unwrap_or_else(refusal)
+        };
         if !response.headers().contains_key(STATUS) {
             return response;
         }
@@ -139,9 +160,35 @@ impl Calls {
         in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
     }
 
+    /// Any other call. Nobody counts those that are under way, so they are small, and are read within their deadline. What they ask for
+    /// is at hand then, but for a load, which takes its time as in REST.
+    async fn other(&self, inference: &Inference, request: Request) -> Result<Response> {
+        let path = request.uri().path();
+        let reflects = is_reflection(path);
+        let place = (reflects || path == WATCH).then(|| self.open_stream()).transpose()?;
+        // Who reflects goes on asking.
+        let request = if reflects { request } else { read(request, self.handler.limits, inference.context()).await? };
+        let response = self.call(request).await;
+        let Some(place) = place else { return Ok(response) };
+        Ok(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &place;
+                frame
+            }))
+        }))
+    }
+
+    /// A place for an answer without an end to come, held until that is dropped.
+    fn open_stream(&self) -> Result<Permit> {
+        self.streams.try_acquire().ok_or_else(|| {
+            let text = "as many streams as this server serves at once are open";
+            Error::new(Kind::Overloaded, text).with_retry_after(Duration::from_secs(1))
+        })
+    }
+
     async fn call(&self, request: Request) -> Response {
         if request.uri().path().starts_with(SERVICES[0]) {
-            return caught(self.inference.clone().call(request), refusal).await;
+            return caught(self.control.clone().call(request), refusal).await;
         }
         caught(self.others.clone().call(request), refusal).await
     }
@@ -174,6 +221,30 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(HEALTH)
 }
 
+/// Whether a path is one of reflection, where a call is a conversation.
+fn is_reflection(path: &str) -> bool {
+    SERVICES[2..].iter().any(|service| path.starts_with(service))
+}
+
+/// A request with its body read.
+///
+/// # Errors
+/// It is larger than the limit, did not come in time, or ended early.
+async fn read(request: Request, limits: Limits, context: &Context) -> Result<Request> {
+    let (head, body) = request.into_parts();
+    let limit = limits.small_body();
+    let body = in_time(context.deadline(), pin!(Limited::new(body, limit + PREFIX).collect())).await?;
+    match body {
+        Ok(body) => Ok(Request::from_parts(head, Body::new(body))),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(error) => Err(Error::malformed("the message ended early").with_detail(error)),
+    }
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(Kind::PayloadTooLarge, format!("the message is larger than {limit} bytes"))
+}
+
 /// Whether this is a gRPC call. `application/grpc-web` is another protocol.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
@@ -202,8 +273,8 @@ fn foreign(status: Option<&Status>, uri: &Uri, handler: &Handler) -> Error {
     let message = status.message();
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => {
-            let limit = handler.limits.body;
-            Error::new(Kind::PayloadTooLarge, format!("the message is larger than {limit} bytes")).with_detail(message)
+            let limits = handler.limits;
+            too_large(if uri.path() == MODEL_INFER { limits.body } else { limits.small_body() }).with_detail(message)
         }
         // A compression that is not known here: the protocol asks for just this code.
         Code::Unimplemented => Error::new(Kind::Unimplemented, message),

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Bytes of a body that is no inference's: nobody counts how many of those are under way.
+const SMALL: usize = 64 * 1024;
+
 /// Bounds on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -18,5 +21,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { body: 8 * 1024 * 1024, json_depth: 128, instances: 256, time: Duration::from_secs(10) }
+    }
+}
+
+impl Limits {
+    /// Bytes of the body of a request that is no inference.
+    pub(crate) fn small_body(&self) -> usize {
+        SMALL.min(self.body)
     }
 }

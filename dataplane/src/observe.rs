@@ -40,6 +40,9 @@ const RPC_SYSTEM: &str = "rpc.system";
 /// What an inference is counted as whose caller left before the answer. No answer carries it.
 const ABANDONED: &str = "abandoned";
 
+/// Bytes of a path that lines and spans show: a head may hold one of 64 KiB, and spans wait in memory.
+const SHOWN: usize = 512;
+
 /// The field of a request's lines that names its model.
 const MODEL: &str = "model";
 
@@ -108,8 +111,8 @@ impl scope::Request for Fate {
     fn fields(&self, write: &mut dyn FnMut(&'static str, &str)) {
         write("request_id", self.context.request_id());
         write("trace_id", self.context.trace().id());
-        write("method", self.method.as_str());
-        write("path", self.uri.path());
+        write("method", shown(self.method.as_str()));
+        write("path", shown(self.uri.path()));
         if let Some(begun) = self.begun.get() {
             write(MODEL, begun.metrics.model());
         }
@@ -223,21 +226,26 @@ pub(crate) async fn observe<F: Future<Output = Response>>(
     Ok(response)
 }
 
+/// As much of a path, or a method, as is shown of it.
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
+}
+
 /// A request's span. At the level of errors, so that no filter that shows a request's line hides whose it is.
 fn span(context: &Context, request: &Request) -> Span {
     tracing::error_span!(
         "request",
         request_id = context.request_id(),
         trace_id = context.trace().id(),
-        method = request.method().as_str(),
-        path = request.uri().path(),
+        method = shown(request.method().as_str()),
+        path = shown(request.uri().path()),
         model = Empty,
     )
 }
 
 /// A request as OpenTelemetry's semantic conventions describe it.
 fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetry::Span {
-    let (kind, path) = (telemetry::Kind::Server, request.uri().path());
+    let (kind, path) = (telemetry::Kind::Server, shown(request.uri().path()));
     let of = |name| telemetry::Span::new(context.trace(), context.trace().span(), kind, name, begun);
     let content_type = request.headers().get(header::CONTENT_TYPE);
     if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
@@ -248,8 +256,8 @@ fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetr
             .with("rpc.service", service.to_owned())
             .with("rpc.method", method.to_owned());
     }
-    let method = request.method().as_str();
-    let route = rest::template(path);
+    let method = shown(request.method().as_str());
+    let route = rest::template(request.uri().path());
     let span = of(route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")))
         .with("http.request.method", method.to_owned())
         .with("url.path", path.to_owned());

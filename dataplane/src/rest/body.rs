@@ -16,9 +16,6 @@ use crate::{
     handler::{Handler, in_time},
 };
 
-/// Bytes of a body that is no inference's: nobody counts how many of those are under way.
-const SMALL: usize = 64 * 1024;
-
 /// The whole body of an inference, decompressed.
 ///
 /// # Errors
@@ -32,7 +29,7 @@ pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, con
 /// # Errors
 /// As [`read`].
 pub(super) async fn read_small(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
-    read_up_to(SMALL.min(handler.limits.body), headers, body, context).await
+    read_up_to(handler.limits.small_body(), headers, body, context).await
 }
 
 async fn read_up_to(limit: usize, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes, HttpBody};
+use bytes::Buf;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -24,7 +25,7 @@ const HTTP1: u8 = u8::MAX;
 /// What a connection has done. Its stream and its requests write it, so nothing is timed or allocated for a request.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Requests whose answer has not been handed over to its end.
+    /// Requests whose answer has not been handed over to its end, and parts of answers on their way.
     requests: AtomicUsize,
     /// Something happened since somebody looked.
     active: AtomicBool,
@@ -34,6 +35,10 @@ pub(super) struct Activity {
     opening: AtomicU8,
     /// The last request was answered before its body was read to its end.
     unread: AtomicBool,
+    /// Parts of answers on their way, by whether something of them was taken last in an even or an odd period.
+    untaken: [AtomicUsize; 2],
+    /// Periods so far.
+    period: AtomicUsize,
 }
 
 impl Activity {
@@ -70,6 +75,19 @@ impl Activity {
         self.unread.store(false, Relaxed);
         self.active.store(true, Relaxed);
         Underway(self.clone())
+    }
+
+    /// A period begins. Whether there is a part of an answer of which nothing was taken all through the period before.
+    pub(super) fn turn(&self) -> bool {
+        // What moved in that period is counted in the other place.
+        let period = self.period.load(Relaxed).wrapping_add(1);
+        self.period.store(period, Relaxed);
+        self.untaken[period % 2].load(Relaxed) > 0
+    }
+
+    /// Where what is taken now is counted.
+    fn place(&self) -> usize {
+        self.period.load(Relaxed) % 2
     }
 
     /// The request's body will not be read to its end.
@@ -117,21 +135,68 @@ impl Drop for Underway {
     }
 }
 
-/// The body of an answer: its request is under way until it is dropped.
+/// A part of an answer, on its way until its last byte was written. On HTTP/2 that is as the caller's window allows, and a part
+/// that waits for it may have left its [`Answer`] long ago.
+pub(super) struct Part {
+    bytes: Bytes,
+    activity: Arc<Activity>,
+    /// Where it is counted as untaken.
+    place: usize,
+}
+
+impl Part {
+    fn new(bytes: Bytes, activity: &Arc<Activity>) -> Self {
+        let place = activity.place();
+        activity.requests.fetch_add(1, Relaxed);
+        activity.untaken[place].fetch_add(1, Relaxed);
+        Self { bytes, activity: activity.clone(), place }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        let place = self.activity.place();
+        if place != self.place {
+            self.activity.untaken[self.place].fetch_sub(1, Relaxed);
+            self.activity.untaken[place].fetch_add(1, Relaxed);
+            self.place = place;
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.activity.untaken[self.place].fetch_sub(1, Relaxed);
+        self.activity.active.store(true, Relaxed);
+        self.activity.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The body of an answer: its request is under way until it is dropped, and its parts after that.
 pub(super) struct Answer {
     pub(super) body: Body,
-    pub(super) _underway: Underway,
+    pub(super) underway: Underway,
 }
 
 impl HttpBody for Answer {
-    type Data = Bytes;
+    type Data = Part;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    ) -> Poll<Option<Result<Frame<Part>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| Ok(frame?.map_data(|bytes| Part::new(bytes, &self.underway.0)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -209,7 +274,9 @@ impl AsyncWrite for Watched {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Activity, HTTP1, HTTP2, PREFACE, opened};
+    use bytes::Buf;
+
+    use super::{Activity, HTTP1, HTTP2, PREFACE, Part, opened};
 
     #[test]
     fn a_connection_opens_with_the_preface_of_http_2_or_with_a_request() {
@@ -250,5 +317,24 @@ mod tests {
         assert!(!activity.in_head() && !activity.take_active());
         drop(activity.begin());
         assert!(activity.take_active());
+    }
+
+    #[test]
+    fn a_part_of_which_nothing_is_taken_for_a_period_is_noticed() {
+        let activity = Arc::new(Activity::default());
+        let mut part = Part::new("abc".into(), &activity);
+        assert_eq!(activity.requests(), 1);
+        assert!(!activity.turn(), "it had not the whole period");
+        assert!(activity.turn());
+        // One byte is enough for another period.
+        part.advance(1);
+        assert_eq!(part.chunk(), b"bc");
+        assert!(!activity.turn());
+        part.advance(1);
+        assert!(!activity.turn());
+        assert!(activity.turn());
+        drop(part);
+        assert!(!activity.turn() && !activity.turn());
+        assert_eq!(activity.requests(), 0);
     }
 }

@@ -136,7 +136,7 @@ impl Endpoint {
                     if http1.is_some_and(|(activity, readiness)| readiness.is_draining() || activity.is_unread()) {
                         hint(&mut answer);
                     }
-                    Ok::<_, Infallible>(answer.map(|body| Answer { body, _underway: underway }))
+                    Ok::<_, Infallible>(answer.map(|body| Answer { body, underway }))
                 })
             })
         };

@@ -1,4 +1,5 @@
-//! How long a connection is borne with: time for a head, time without a request, and what changes when the server leaves.
+//! How long a connection is borne with: time for a head, time without a request, time for an answer to be taken, and what changes when
+//! the server leaves.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 pub(super) struct Limits {
     /// From a head's first byte to its last; also the time for a connection to end that was told to.
     pub(super) head: Duration,
-    /// Without a request.
+    /// Without a request; also a period in which something of every answer on its way has to be taken.
     pub(super) idle: Duration,
 }
 
@@ -39,6 +40,8 @@ pub(super) struct Patience {
     last: Instant,
     /// When the head that is read began.
     head: Option<Instant>,
+    /// When the next period begins.
+    turn: Instant,
     /// Whether the server is leaving.
     pub(super) closing: bool,
     told: bool,
@@ -46,7 +49,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, opened: now, last: now, head: None, closing: false, told: false }
+        Self { limits, opened: now, last: now, head: None, turn: now + limits.idle, closing: false, told: false }
     }
 
     pub(super) fn next(&mut self, activity: &Activity, now: Instant) -> Next {
@@ -55,7 +58,7 @@ impl Patience {
         }
         if activity.requests() > 0 {
             (self.last, self.head) = (now, None);
-            return if self.closing { self.tell(now) } else { Next::Wait(now + self.limits.idle) };
+            return self.next_of_requests(activity, now);
         }
         if self.told {
             return ends(self.last + self.limits.head, now, "it was told to end, and its caller holds it");
@@ -76,10 +79,22 @@ impl Patience {
         if until <= now { self.tell(now) } else { Next::Wait(until) }
     }
 
-    fn tell(&mut self, now: Instant) -> Next {
-        if self.told {
-            return Next::Wait(now + self.limits.idle);
+    /// With requests. Each has its deadline until it is answered. An answer may be long and its caller slow; but one that doesn't
+    /// move at all would be kept for ever. Its connection is told to end first: others may share it, and their answers arrive.
+    /// An answer that has nothing to give for now, as a watch, is no such one.
+    fn next_of_requests(&mut self, activity: &Activity, now: Instant) -> Next {
+        let mut stuck = false;
+        if self.turn <= now {
+            self.turn = now + self.limits.idle;
+            stuck = activity.turn();
         }
+        if stuck && self.told {
+            return Next::End("an answer was not taken");
+        }
+        if (stuck || self.closing) && !self.told { self.tell(now) } else { Next::Wait(self.turn) }
+    }
+
+    fn tell(&mut self, now: Instant) -> Next {
         (self.told, self.last) = (true, now);
         Next::Tell
     }
@@ -91,11 +106,23 @@ fn ends(until: Instant, now: Instant, why: &'static str) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        io,
+        pin::Pin,
+        sync::Arc,
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
 
+    use axum::body::{Body, Bytes, HttpBody};
+    use bytes::Buf;
+    use futures_util::stream;
     use tokio::time::Instant;
 
-    use super::{Activity, FIRST_REQUEST, Limits, Next, Patience};
+    use super::{
+        super::activity::{Answer, Part},
+        Activity, FIRST_REQUEST, Limits, Next, Patience,
+    };
 
     const LIMITS: Limits = Limits { head: Duration::from_secs(10), idle: Duration::from_secs(65) };
     const SECOND: Duration = Duration::from_secs(1);
@@ -172,5 +199,49 @@ mod tests {
         let (mut patience, activity, now) = leaving(connection());
         assert_eq!(patience.next(&activity, now), Next::Wait(now + FIRST_REQUEST));
         assert!(matches!(patience.next(&activity, now + FIRST_REQUEST), Next::End(_)));
+    }
+
+    /// What hyper has of an answer with this body.
+    fn answering(activity: &Arc<Activity>, body: Body) -> (Pin<Box<Answer>>, Option<Part>) {
+        let mut answer = Box::pin(Answer { body, underway: activity.begin() });
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(frame) = answer.as_mut().poll_frame(&mut context) else { return (answer, None) };
+        let part = frame.unwrap().unwrap().into_data().ok();
+        (answer, part)
+    }
+
+    #[test]
+    fn a_connection_whose_caller_takes_nothing_is_told_to_end_and_then_ended() {
+        let (mut patience, activity, now) = connection();
+        let (answer, part) = answering(&activity, Body::from("answer"));
+        // All of it is with the connection now.
+        drop(answer);
+        let idle = LIMITS.idle;
+        assert_eq!(patience.next(&activity, now + idle), Next::Wait(now + 2 * idle), "it had not the whole period");
+        assert_eq!(patience.next(&activity, now + 2 * idle), Next::Tell);
+        assert_eq!(patience.next(&activity, now + 2 * idle), Next::Wait(now + 3 * idle));
+        // At the next look at the place where it is counted.
+        assert_eq!(patience.next(&activity, now + 3 * idle), Next::Wait(now + 4 * idle));
+        assert!(matches!(patience.next(&activity, now + 4 * idle), Next::End(_)));
+        drop(part);
+        // Others are no help to it.
+        let (mut patience, activity, now) = connection();
+        let _silent = answering(&activity, Body::from_stream(stream::pending::<io::Result<Bytes>>()));
+        let _stuck = answering(&activity, Body::from("answer"));
+        patience.next(&activity, now + idle);
+        drop(activity.begin());
+        assert_eq!(patience.next(&activity, now + 2 * idle), Next::Tell);
+    }
+
+    #[test]
+    fn an_answer_that_moves_or_has_nothing_to_give_has_all_the_time() {
+        let (mut patience, activity, now) = connection();
+        let _silent = answering(&activity, Body::from_stream(stream::pending::<io::Result<Bytes>>()));
+        let (_slow, part) = answering(&activity, Body::from("a".repeat(100)));
+        let mut part = part.unwrap();
+        for period in 1..20 {
+            part.advance(1);
+            assert!(matches!(patience.next(&activity, now + period * LIMITS.idle), Next::Wait(_)), "{period}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use http_body_util::BodyExt;
 use tempfile::tempdir;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 
 const BODY: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 const ANSWER: &str = r#"{"predictions":[{"sums":[3.0],"ids":["x"]}]}"#;
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const PREDICT: &str = "/v1/models/toy:predict";
 
 #[tokio::test]
@@ -131,6 +133,26 @@ async fn a_connection_without_a_request_is_closed() {
 }
 
 #[tokio::test]
+async fn a_caller_who_takes_nothing_of_its_answer_is_left_and_one_whose_answer_is_silent_is_not() {
+    let toy = Process::start(&["--keep-alive-timeout", "300ms"]);
+    let mut watching = Http2::over(connect(&toy, "grpc").await).await;
+    let mut states = watching.call(WATCH).await.into_body();
+    soon(states.frame()).await.unwrap().unwrap();
+    // With one byte the answer is the connection's, with none it is still its own. Neither comes to anything.
+    for window in [0, 1] {
+        let mut stuck = Http2::with_window(connect(&toy, "grpc").await, window).await;
+        let watch = stuck.call(WATCH).await;
+        let answer = soon(stuck.send(PREDICT, BODY)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let _ = soon(stuck.connection).await.unwrap();
+        drop((watch, answer));
+    }
+    // It has been silent for longer than they were borne with.
+    assert_eq!(watching.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
+    drop(states);
+}
+
+#[tokio::test]
 async fn too_many_connections_wait_instead_of_failing() {
     let toy = Process::start(&["--max-connections", "1", "--admin-port", "0"]);
     let mut first = connect(&toy, "rest").await;
@@ -214,4 +236,27 @@ async fn an_answer_that_comes_before_the_body_says_that_the_connection_ends() {
     let mut stream = connect(&toy, "rest").await;
     let answer = ask(&mut stream, &post(PREDICT, "{}")).await.unwrap();
     assert_eq!((answer.status, answer.closes()), (400, false), "its body was read");
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_without_a_body() {
+    let toy = Process::start(&[]);
+    // No longer than it is read, or the connection would be reset over what was not.
+    let too_long = |head: &str| format!("{head}{}", "a".repeat(64 * 1024 - head.len()));
+    for (head, status) in [
+        ("no HTTP\r\n\r\n".to_owned(), 400),
+        (too_long("GET /v2 HTTP/1.1\r\nhost: toy\r\nx: "), 431),
+        (too_long("GET /"), 431),
+        (format!("GET /v2 HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(101)), 431),
+    ] {
+        let mut stream = connect(&toy, "rest").await;
+        let answer = ask(&mut stream, &head).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str(), answer.closes()), (status, "", true), "{}", &head[..20]);
+        ends(&mut stream).await;
+    }
+    // Over HTTP/2 other requests share it.
+    let mut http2 = Http2::over(connect(&toy, "rest").await).await;
+    let path = format!("/{}", "a".repeat(16 * 1024));
+    assert_eq!(http2.ask(&path, "").await, (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, String::new()));
+    assert_eq!(http2.ask(PREDICT, BODY).await, (StatusCode::OK, ANSWER.to_owned()));
 }

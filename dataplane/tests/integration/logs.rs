@@ -64,6 +64,18 @@ async fn what_a_stranger_writes_into_a_path_stays_inside_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_short_however_long_the_path_is() {
+    let paths = ["/v1/models/", "/nowhere/"].map(|start| format!("{start}{}:predict", "a".repeat(60_000)));
+    let lines = logged(&[], &[(&paths[0], "{}"), (&paths[1], "{}")]).await;
+    let refused: Vec<_> = lines.iter().filter(|line| line["message"] == "refused").collect();
+    assert_eq!(refused.len(), 2);
+    for (line, path) in refused.into_iter().zip(paths) {
+        assert_eq!(line["path"], path[..512]);
+        assert!(line.to_string().len() < 4096, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_shows_a_line_does_not_hide_whose_it_is() {
     let lines = logged(&["--log-level", "warn,dataplane::serve=info"], &[("/v2/models/toy/infer", "{}")]).await;
     of_request(&lines, "refused");

@@ -247,6 +247,15 @@ async fn an_upstreams_parent_and_the_steps_are_spans_of_the_same_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_span_is_small_however_long_the_path_is() {
+    let path = format!("/v1/models/{}:predict", "a".repeat(60_000));
+    let collected = collected(OtlpProtocol::Http, &["--otlp-sample", "1"], &[(&path, GOOD, &[])]).await;
+    let span = collected.span("POST /v1/models/{target}");
+    assert_eq!(texts(&span.attributes)["url.path"], path[..512]);
+    assert!(span.encoded_len() < 4096, "{span:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_inferences_that_are_sampled_are_traced() {
     let unsampled = format!("00-{TRACE}-{PARENT}-00");
     let requests: [Asked<'_>; 4] = [

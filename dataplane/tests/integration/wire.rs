@@ -109,6 +109,20 @@ impl Http2 {
         Self { sender, connection: tokio::spawn(connection) }
     }
 
+    /// One that takes so many bytes of each answer before it reads any.
+    pub(crate) async fn with_window(stream: impl Stream, bytes: u32) -> Self {
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let (sender, connection) =
+            http2.initial_stream_window_size(bytes).handshake(TokioIo::new(stream)).await.unwrap();
+        Self { sender, connection: tokio::spawn(connection) }
+    }
+
+    /// The answer to a gRPC call with an empty message, once it begins.
+    pub(crate) async fn call(&mut self, path: &str) -> Response<Incoming> {
+        let request = Request::post(format!("http://toy{path}")).header("content-type", "application/grpc");
+        soon(self.sender.send_request(request.body(Full::from(vec![0; 5])).unwrap())).await.unwrap()
+    }
+
     /// Begins a request; what it returns is its answer.
     pub(crate) fn send(
         &mut self,

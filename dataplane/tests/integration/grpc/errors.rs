@@ -1,18 +1,32 @@
 //! What fails, and how callers, metrics and log learn of it.
 
+use std::{io::Write, sync::Arc};
+
 use axum::{
     body::Body,
     http::{HeaderMap, Request},
 };
-use dataplane::Kind;
+use dataplane::{Kind, limits::Limits};
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt, stream};
 use prost::Message;
 use tonic::Code;
+use tower::ServiceExt;
 
 use super::{
     Echo, INFER, echo, echoing, exchange, framed, infer, post, refused, toys,
     wire::{Choice, InferRequest, floats, told, typed},
 };
-use crate::serving::{Answer, server};
+use crate::serving::{Answer, server, server_with};
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// Calls that infer nothing, and are no conversations.
+const OTHERS: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    WATCH,
+    "/inference.GRPCInferenceService/ModelReady",
+    "/inference.GRPCInferenceService/RepositoryModelLoad",
+];
 
 #[tokio::test]
 async fn every_kind_of_failure_has_its_code_and_says_when_to_come_back() {
@@ -154,9 +168,70 @@ async fn a_deadline_is_kept_whoever_says_it() {
 #[tokio::test]
 async fn a_message_that_does_not_come_in_time_is_too_late() {
     // As long as it is not there, tonic's own client can't be asked: it would give up by itself.
-    let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let body = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let answer = server().send(post(INFER).header("grpc-timeout", "20m").body(body).unwrap()).await;
     assert_eq!(status(&answer.headers), ["4", "deadline_exceeded"]);
+}
+
+#[tokio::test]
+async fn the_message_of_any_other_call_has_to_come_in_time_too() {
+    let server = server_with(Limits::default());
+    for path in OTHERS {
+        // It announces as much as is allowed, and stops there.
+        let announced = stream::iter([Ok::<_, std::io::Error>(vec![0, 0, 1, 0, 0])]).chain(stream::pending());
+        let body = Body::from_stream(announced);
+        let answer = server.send(post(path).header("grpc-timeout", "20m").body(body).unwrap()).await;
+        assert_eq!(status(&answer.headers), ["4", "deadline_exceeded"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_message_of_any_other_call_is_small_whatever_an_inferences_may_be() {
+    let server = server_with(Limits::default());
+    let large = vec![0; 64 * 1024 + 1];
+    let mut compressed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    compressed.write_all(&large).unwrap();
+    let mut compressed = framed(&compressed.finish().unwrap());
+    compressed[0] = 1;
+    for path in OTHERS {
+        for (encoding, body) in [("identity", framed(&large)), ("gzip", compressed.clone())] {
+            // It is not read to its end, which never comes.
+            let body = stream::iter([Ok::<_, std::io::Error>(body)]).chain(stream::pending());
+            let body = if encoding == "gzip" { Body::from_stream(body.take(1)) } else { Body::from_stream(body) };
+            let answer = server.send(post(path).header("grpc-encoding", encoding).body(body).unwrap()).await;
+            assert_eq!(status(&answer.headers), ["8", "payload_too_large"], "{path} {encoding}");
+            let text = "the%20message%20is%20larger%20than%2065536%20bytes";
+            assert_eq!(answer.header("grpc-message"), Some(text), "{path} {encoding}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_streams_are_open_at_once() {
+    let router = axum::Router::from(dataplane::router(Arc::new(server().handler)));
+    let open = async |path: &str| {
+        let request = post(path).body(Body::from(framed(b""))).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    let is_open = |answer: &axum::response::Response| !answer.headers().contains_key("grpc-status");
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let mut streams = vec![open(reflection).await];
+    while streams.len() < 1024 {
+        streams.push(open(WATCH).await);
+    }
+    assert!(streams.iter().all(is_open));
+    for path in [WATCH, reflection] {
+        let answer = open(path).await;
+        assert_eq!(status(answer.headers()), ["8", "overloaded"], "{path}");
+        assert_eq!(answer.headers()["retry-after"], "1");
+    }
+    assert!(is_open(&open(OTHERS[0]).await), "other calls have places of their own");
+    for path in [WATCH, reflection] {
+        streams.pop();
+        let answer = open(path).await;
+        assert!(is_open(&answer), "{path}: {:?}", answer.headers());
+        streams.push(answer);
+    }
 }
 
 #[tokio::test]
