@@ -122,7 +122,7 @@ impl Service {
         let model = self.0.ready_model(&message.model_name, decode::version(&message.model_version))?;
         let (mut request, raw) = decode::request(message)?;
         let wanted = request.parameters.remove(BINARY_OUTPUT);
-        let wanted = wanted.map(|wanted| flag(wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
+        let wanted = wanted.map(|wanted| flag(&wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
         let raw = raw || wanted == Some(true);
         let response = self.0.infer(model.as_ref(), request, context).await?;
         encode::response(response, raw)
