@@ -29,6 +29,8 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct Circuit {
     state: State,
+    /// Raised when it opens and when it closes: a call counts for the circuit that let it pass and for no later one.
+    epoch: u64,
     in_a_row: u32,
     /// By second, the oldest overwritten.
     window: [Second; WINDOW as usize],
@@ -57,6 +59,7 @@ impl Breaker {
         metrics.circuit(upstream, false);
         let circuit = Circuit {
             state: State::Closed,
+            epoch: 0,
             in_a_row: 0,
             window: [Second::default(); WINDOW as usize],
             begun: Instant::now(),
@@ -68,17 +71,13 @@ impl Breaker {
     pub(super) fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
         let now = Instant::now();
         let mut circuit = self.lock();
-        let probe = match circuit.state {
-            State::Closed => false,
-            State::Open(until, kind) | State::HalfOpen(until, kind) => {
-                if now < until {
-                    return Err(until - now);
-                }
-                circuit.state = State::HalfOpen(now + PAUSE, kind);
-                true
+        if let State::Open(until, kind) | State::HalfOpen(until, kind) = circuit.state {
+            if now < until {
+                return Err(until - now);
             }
-        };
-        Ok(Permit { breaker: self, deadline, probe, settled: false })
+            circuit.state = State::HalfOpen(now + PAUSE, kind);
+        }
+        Ok(Permit { breaker: self, epoch: circuit.epoch, deadline, settled: false })
     }
 
     /// A probe of its health went well. Where calls could not reach it, that is all there is to know; where it answered late or with
@@ -94,47 +93,43 @@ impl Breaker {
         }
     }
 
-    fn succeeded(&self, probe: bool) {
+    /// A call let through in this epoch ended so. One let through while the circuit is not closed is a probe.
+    fn ended(&self, epoch: u64, result: End) {
         let mut circuit = self.lock();
-        match circuit.state {
-            State::Closed => {
+        if circuit.epoch != epoch {
+            return;
+        }
+        let now = Instant::now();
+        match (circuit.state, result) {
+            (State::Closed, End::Succeeded) => {
                 circuit.in_a_row = 0;
                 circuit.count(false);
             }
-            State::Open(..) | State::HalfOpen(..) if probe => self.close(&mut circuit),
-            State::Open(..) | State::HalfOpen(..) => {}
-        }
-    }
-
-    fn failed(&self, kind: Kind, probe: bool) {
-        let mut circuit = self.lock();
-        let until = Instant::now() + PAUSE;
-        match circuit.state {
-            State::Closed => {
+            (State::Closed, End::Failed(kind)) => {
                 circuit.in_a_row += 1;
                 if circuit.count(true) || circuit.in_a_row >= IN_A_ROW {
-                    circuit.state = State::Open(until, kind);
-                    self.metrics.circuit(&self.upstream, true);
-                    let (upstream, code) = (self.upstream.as_str(), kind.row().code);
-                    tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
+                    self.open(&mut circuit, kind);
                 }
             }
-            State::HalfOpen(..) if probe => circuit.state = State::Open(until, kind),
-            // Calls from before it opened; they say nothing new.
-            State::Open(..) | State::HalfOpen(..) => {}
+            (State::Open(..) | State::HalfOpen(..), End::Succeeded) => self.close(&mut circuit),
+            (State::HalfOpen(..), End::Failed(kind)) => circuit.state = State::Open(now + PAUSE, kind),
+            // Another may try at once.
+            (State::HalfOpen(_, kind), End::Unknown) => circuit.state = State::Open(now, kind),
+            (State::Closed | State::Open(..), End::Unknown) | (State::Open(..), End::Failed(_)) => {}
         }
     }
 
-    /// A probe ended without a result: another may try at once.
-    fn abandoned(&self) {
-        let mut circuit = self.lock();
-        if let State::HalfOpen(_, kind) = circuit.state {
-            circuit.state = State::Open(Instant::now(), kind);
-        }
+    fn open(&self, circuit: &mut Circuit, kind: Kind) {
+        circuit.state = State::Open(Instant::now() + PAUSE, kind);
+        circuit.epoch += 1;
+        self.metrics.circuit(&self.upstream, true);
+        let (upstream, code) = (self.upstream.as_str(), kind.row().code);
+        tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
     }
 
     fn close(&self, circuit: &mut Circuit) {
         circuit.state = State::Closed;
+        circuit.epoch += 1;
         circuit.in_a_row = 0;
         circuit.window = [Second::default(); WINDOW as usize];
         self.metrics.circuit(&self.upstream, false);
@@ -164,26 +159,37 @@ impl Circuit {
     }
 }
 
+/// How a call ended, as far as it says something of the upstream.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Succeeded,
+    Failed(Kind),
+    Unknown,
+}
+
 /// A call that was let through. One that is dropped because its deadline passed failed; one whose caller left says nothing.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
+    epoch: u64,
     deadline: Instant,
-    probe: bool,
     settled: bool,
 }
 
 impl Permit<'_> {
     /// It was answered, be it with a refusal.
-    pub(super) fn succeeded(mut self) {
-        self.settled = true;
-        self.breaker.succeeded(self.probe);
+    pub(super) fn succeeded(self) {
+        self.ended(End::Succeeded);
     }
 
     /// The upstream is at fault.
-    pub(super) fn failed(mut self, kind: Kind) {
+    pub(super) fn failed(self, kind: Kind) {
+        self.ended(End::Failed(kind));
+    }
+
+    fn ended(mut self, end: End) {
         self.settled = true;
-        self.breaker.failed(kind, self.probe);
+        self.breaker.ended(self.epoch, end);
     }
 }
 
@@ -192,11 +198,9 @@ impl Drop for Permit<'_> {
         if self.settled {
             return;
         }
-        if Instant::now() >= self.deadline {
-            self.breaker.failed(Kind::UpstreamTimeout, self.probe);
-        } else if self.probe {
-            self.breaker.abandoned();
-        }
+        let late = Instant::now() >= self.deadline;
+        let end = if late { End::Failed(Kind::UpstreamTimeout) } else { End::Unknown };
+        self.breaker.ended(self.epoch, end);
     }
 }
 
@@ -295,6 +299,20 @@ mod tests {
         assert!(admit(&breaker).is_ok());
         (0..IN_A_ROW).for_each(|_| drop(breaker.admit(Instant::now())));
         assert!(admit(&breaker).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_from_before_it_opened_say_nothing_after_it_closed() {
+        let (breaker, metrics) = breaker();
+        let mut late: Vec<_> = (0..2 * IN_A_ROW).map(|_| admit(&breaker).unwrap()).collect();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        let probe = admit(&breaker).unwrap();
+        late.pop().unwrap().succeeded();
+        assert!(admit(&breaker).is_err(), "only the probe decides");
+        probe.succeeded();
+        late.into_iter().for_each(|call| call.failed(Kind::UpstreamTimeout));
+        assert!(admit(&breaker).is_ok() && !shown(&metrics));
     }
 
     #[tokio::test(start_paused = true)]
