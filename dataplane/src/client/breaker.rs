@@ -17,11 +17,15 @@ const LEAST: u32 = 20;
 const WINDOW: u64 = 10;
 /// How long it stays open before a call may try: a predictor that comes back is used within this time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A call that had at least this long, or all the time that the upstream may take, and was late all the same was late through the
+/// upstream. With less, it may be its caller who was in a hurry, and others are not to suffer for that.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Closed: calls pass. Open: they fail at once. Half open: one passes and decides.
 #[derive(Debug)]
 pub(super) struct Breaker {
     upstream: String,
+    timeout: Duration,
     metrics: Metrics,
     circuit: Mutex<Circuit>,
 }
@@ -54,8 +58,8 @@ struct Second {
 }
 
 impl Breaker {
-    /// A closed circuit to the upstream of this name.
-    pub(super) fn new(upstream: &str, metrics: Metrics) -> Self {
+    /// A closed circuit to the upstream of this name, which may take `timeout` for a call.
+    pub(super) fn new(upstream: &str, timeout: Duration, metrics: Metrics) -> Self {
         metrics.circuit(upstream, false);
         let circuit = Circuit {
             state: State::Closed,
@@ -64,10 +68,10 @@ impl Breaker {
             window: [Second::default(); WINDOW as usize],
             begun: Instant::now(),
         };
-        Self { upstream: upstream.to_owned(), metrics, circuit: Mutex::new(circuit) }
+        Self { upstream: upstream.to_owned(), timeout, metrics, circuit: Mutex::new(circuit) }
     }
 
-    /// Lets a call pass that has until `deadline`, or says in what time it may be tried again.
+    /// Lets a call pass whose caller waits until `deadline`, or says in what time it may be tried again.
     pub(super) fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
         let now = Instant::now();
         let mut circuit = self.lock();
@@ -77,7 +81,9 @@ impl Breaker {
             }
             circuit.state = State::HalfOpen(now + PAUSE, kind);
         }
-        Ok(Permit { breaker: self, epoch: circuit.epoch, deadline, settled: false })
+        let patient = deadline >= now + self.timeout.min(PATIENCE);
+        let deadline = deadline.min(now + self.timeout);
+        Ok(Permit { breaker: self, epoch: circuit.epoch, deadline, patient, settled: false })
     }
 
     /// A probe of its health went well. Where calls could not reach it, that is all there is to know; where it answered late or with
@@ -167,12 +173,14 @@ enum End {
     Unknown,
 }
 
-/// A call that was let through. One that is dropped because its deadline passed failed; one whose caller left says nothing.
+/// A call that was let through. One that is dropped because its deadline passed was late; one whose caller left says nothing.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     epoch: u64,
     deadline: Instant,
+    /// Whether being late is the upstream's fault.
+    patient: bool,
     settled: bool,
 }
 
@@ -189,7 +197,12 @@ impl Permit<'_> {
 
     fn ended(mut self, end: End) {
         self.settled = true;
-        self.breaker.ended(self.epoch, end);
+        self.tell(end);
+    }
+
+    fn tell(&self, end: End) {
+        let hurried = !self.patient && matches!(end, End::Failed(Kind::UpstreamTimeout));
+        self.breaker.ended(self.epoch, if hurried { End::Unknown } else { end });
     }
 }
 
@@ -199,8 +212,7 @@ impl Drop for Permit<'_> {
             return;
         }
         let late = Instant::now() >= self.deadline;
-        let end = if late { End::Failed(Kind::UpstreamTimeout) } else { End::Unknown };
-        self.breaker.ended(self.epoch, end);
+        self.tell(if late { End::Failed(Kind::UpstreamTimeout) } else { End::Unknown });
     }
 }
 
@@ -210,16 +222,18 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{Breaker, IN_A_ROW, LEAST, PAUSE, Permit};
+    use super::{Breaker, IN_A_ROW, LEAST, PATIENCE, PAUSE, Permit};
     use crate::{error::Kind, metrics::Metrics};
+
+    const TIMEOUT: Duration = Duration::from_secs(8);
 
     fn breaker() -> (Breaker, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (Breaker::new("r", metrics.clone()), metrics)
+        (Breaker::new("r", TIMEOUT, metrics.clone()), metrics)
     }
 
     fn admit(breaker: &Breaker) -> Result<Permit<'_>, Duration> {
-        breaker.admit(Instant::now() + Duration::from_secs(8))
+        breaker.admit(Instant::now() + 2 * TIMEOUT)
     }
 
     fn open(breaker: &Breaker, kind: Kind) {
@@ -297,8 +311,38 @@ mod tests {
         let (breaker, _) = breaker();
         (0..IN_A_ROW).for_each(|_| drop(admit(&breaker)));
         assert!(admit(&breaker).is_ok());
-        (0..IN_A_ROW).for_each(|_| drop(breaker.admit(Instant::now())));
+        let calls: Vec<_> = (0..IN_A_ROW).map(|_| admit(&breaker)).collect();
+        advance(TIMEOUT).await;
+        drop(calls);
         assert!(admit(&breaker).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_in_a_hurry_says_nothing_of_the_upstream() {
+        const INSTANT: Duration = Duration::from_millis(1);
+        for (timeout, wait, opens) in [
+            (TIMEOUT, PATIENCE - INSTANT, false),
+            (TIMEOUT, PATIENCE, true),
+            (30 * INSTANT, 29 * INSTANT, false),
+            (30 * INSTANT, 30 * INSTANT, true),
+        ] {
+            for told in [true, false] {
+                let breaker = Breaker::new("r", timeout, Metrics::new().unwrap());
+                let calls: Vec<_> = (0..LEAST).map(|_| breaker.admit(Instant::now() + wait).unwrap()).collect();
+                advance(wait).await;
+                for call in calls {
+                    if told { call.failed(Kind::UpstreamTimeout) } else { drop(call) }
+                }
+                assert_eq!(admit(&breaker).is_err(), opens, "{wait:?} of {timeout:?}");
+            }
+        }
+        let (breaker, _) = breaker();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        let hurried = breaker.admit(Instant::now() + INSTANT).unwrap();
+        advance(INSTANT).await;
+        hurried.failed(Kind::UpstreamTimeout);
+        assert!(admit(&breaker).is_ok(), "another may try at once");
     }
 
     #[tokio::test(start_paused = true)]
