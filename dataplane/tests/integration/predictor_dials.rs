@@ -1,4 +1,4 @@
-//! Making connections to a predictor: for all who wait, to the end, and without giving up those that there are.
+//! Making connections to a predictor: for all who wait, and without giving up those that there are.
 
 use std::{
     future::pending,
@@ -18,22 +18,18 @@ use axum::{
     serve::Listener,
 };
 use dataplane::{
-    Context, Kind,
+    Kind,
     client::{Protocol, Settings},
     grpc::proto::ModelInferResponse,
     metrics::Metrics,
 };
 use futures_util::future::join_all;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     predictor::{context, predictor_set, request},
     predictor_grpc::good,
-    predictor_tls::{acceptor, authority, believing},
+    predictor_tls::{authority, believing},
 };
 
 /// Answers whoever asks, by either protocol.
@@ -68,60 +64,6 @@ async fn all_who_wait_for_a_connection_share_its_failure() {
         assert_eq!(answer.unwrap_err().kind(), Kind::UpstreamUnavailable);
     }
     assert_eq!(dialled.load(Ordering::SeqCst), 4, "one for each of the connections that are shared");
-}
-
-/// A server behind TLS that lets its first client wait for it until `go` says so.
-struct Slow {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    go: watch::Receiver<bool>,
-    /// How many connections were begun, and made.
-    begun: Arc<AtomicUsize>,
-    made: watch::Sender<usize>,
-}
-
-impl Listener for Slow {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let Ok((stream, address)) = self.listener.accept().await else { continue };
-            self.begun.fetch_add(1, Ordering::SeqCst);
-            self.go.wait_for(|go| *go).await.unwrap();
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                self.made.send_modify(|made| *made += 1);
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-#[tokio::test]
-async fn a_connection_whose_caller_has_no_time_for_it_serves_the_next() {
-    for (protocol, connections) in [(Protocol::V2, 1), (Protocol::GrpcV2, 4)] {
-        let authority = authority();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let ((go, gone), (made, mut all_made)) = (watch::channel(false), watch::channel(0));
-        let begun = Arc::new(AtomicUsize::new(0));
-        let slow = Slow { listener, acceptor: acceptor(&authority), go: gone, begun: begun.clone(), made };
-        tokio::spawn(axum::serve(slow, app()).into_future());
-        let settings = Settings { protocol, tls: Some(believing(&authority)), ..Settings::default() };
-        let predictor = predictor_set(&format!("localhost:{port}"), &settings, Metrics::new().unwrap());
-        let hurried = Context::background(Duration::from_millis(20));
-        assert_eq!(predictor.infer(&request(), &hurried).await.unwrap_err().kind(), Kind::UpstreamTimeout);
-        go.send_replace(true);
-        all_made.wait_for(|made| *made == 1).await.unwrap();
-        for _ in 0..connections {
-            predictor.infer(&request(), &context()).await.unwrap();
-        }
-        assert_eq!(begun.load(Ordering::SeqCst), connections, "{protocol:?}");
-    }
 }
 
 /// A server that takes a few connections and refuses all others.

@@ -63,7 +63,7 @@ impl Listener for Encrypted {
 }
 
 /// TLS of a server for `localhost` that `authority` vouches for.
-pub(crate) fn acceptor(authority: &Authority) -> TlsAcceptor {
+fn acceptor(authority: &Authority) -> TlsAcceptor {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
