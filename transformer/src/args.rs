@@ -167,6 +167,7 @@ impl Args {
             v1_form: self.predictor_v1_form.into(),
             tls,
             connection_age: self.predictor_connection_age,
+            timeout: self.predictor_request_timeout_seconds,
             retries: self.predictor_request_retries,
             ..Settings::default()
         })

@@ -33,7 +33,6 @@ pub(crate) struct Ranker {
     predictor: Predictor,
     output: String,
     column: Option<usize>,
-    timeout: Duration,
     /// Inputs of a predictor that lists none.
     default_inputs: ModelMetadata,
     plan: RwLock<Option<Arc<Plan>>>,
@@ -58,14 +57,9 @@ pub(crate) struct Scores {
 
 impl Ranker {
     /// A ranker that has not been asked anything yet.
-    pub(crate) fn new(
-        predictor: Predictor,
-        output: ScoreOutput,
-        timeout: Duration,
-        default_inputs: ModelMetadata,
-    ) -> Self {
+    pub(crate) fn new(predictor: Predictor, output: ScoreOutput, default_inputs: ModelMetadata) -> Self {
         let ScoreOutput { name, column } = output;
-        Self { predictor, output: name, column, timeout, default_inputs, plan: RwLock::default() }
+        Self { predictor, output: name, column, default_inputs, plan: RwLock::default() }
     }
 
     /// Its name in requests and answers.
@@ -129,7 +123,7 @@ impl Ranker {
         // Some models answer with the request's id and fail where there is none.
         let id = Some(context.request_id().to_owned());
         let request = InferRequest { id, ..InferRequest::of(features) };
-        let response = self.predictor.infer(&request, &context.within(self.timeout)).await?;
+        let response = self.predictor.infer(&request, context).await?;
         let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
         let sent_ids = request.input(ARTICLE_ID).is_some();
         let answered = response.output(ARTICLE_IDS).filter(|_| sent_ids).map_or(ids.len(), |ids| ids.data().len());

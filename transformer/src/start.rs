@@ -175,7 +175,7 @@ fn ranker(args: &Args, bundle: &Bundle, metrics: Metrics) -> Result<Ranker, Stri
         .map_err(|reason| format!("--predictor-host: {reason}"))?;
     let output = ScoreOutput { name: output, column: args.score_column };
     let default_inputs = ModelMetadata { inputs: columns, ..ModelMetadata::default() };
-    Ok(Ranker::new(predictor, output, args.predictor_request_timeout_seconds, default_inputs))
+    Ok(Ranker::new(predictor, output, default_inputs))
 }
 
 fn column(bundle: &Bundle, feature: &Feature) -> Result<TensorMetadata, String> {

@@ -17,11 +17,15 @@ const LEAST: u32 = 20;
 const WINDOW: u64 = 10;
 /// How long it stays open before a call may try: a predictor that comes back is used within this time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A call that had at least this long, or all the time that the upstream may take, and was late all the same was late through the
+/// upstream. With less, it may be its caller who was in a hurry, and others are not to suffer for that.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Closed: calls pass. Open: they fail at once. Half open: one passes and decides.
 #[derive(Debug)]
 pub(super) struct Breaker {
     upstream: String,
+    timeout: Duration,
     metrics: Metrics,
     circuit: Mutex<Circuit>,
 }
@@ -29,6 +33,8 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct Circuit {
     state: State,
+    /// Raised when it opens and when it closes: a call counts for the circuit that let it pass and for no later one.
+    epoch: u64,
     in_a_row: u32,
     /// By second, the oldest overwritten.
     window: [Second; WINDOW as usize],
@@ -52,33 +58,32 @@ struct Second {
 }
 
 impl Breaker {
-    /// A closed circuit to the upstream of this name.
-    pub(super) fn new(upstream: &str, metrics: Metrics) -> Self {
+    /// A closed circuit to the upstream of this name, which may take `timeout` for a call.
+    pub(super) fn new(upstream: &str, timeout: Duration, metrics: Metrics) -> Self {
         metrics.circuit(upstream, false);
         let circuit = Circuit {
             state: State::Closed,
+            epoch: 0,
             in_a_row: 0,
             window: [Second::default(); WINDOW as usize],
             begun: Instant::now(),
         };
-        Self { upstream: upstream.to_owned(), metrics, circuit: Mutex::new(circuit) }
+        Self { upstream: upstream.to_owned(), timeout, metrics, circuit: Mutex::new(circuit) }
     }
 
-    /// Lets a call pass that has until `deadline`, or says in what time it may be tried again.
+    /// Lets a call pass whose caller waits until `deadline`, or says in what time it may be tried again.
     pub(super) fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
         let now = Instant::now();
         let mut circuit = self.lock();
-        let probe = match circuit.state {
-            State::Closed => false,
-            State::Open(until, kind) | State::HalfOpen(until, kind) => {
-                if now < until {
-                    return Err(until - now);
-                }
-                circuit.state = State::HalfOpen(now + PAUSE, kind);
-                true
+        if let State::Open(until, kind) | State::HalfOpen(until, kind) = circuit.state {
+            if now < until {
+                return Err(until - now);
             }
-        };
-        Ok(Permit { breaker: self, deadline, probe, settled: false })
+            circuit.state = State::HalfOpen(now + PAUSE, kind);
+        }
+        let patient = deadline >= now + self.timeout.min(PATIENCE);
+        let deadline = deadline.min(now + self.timeout);
+        Ok(Permit { breaker: self, epoch: circuit.epoch, deadline, patient, settled: false })
     }
 
     /// A probe of its health went well. Where calls could not reach it, that is all there is to know; where it answered late or with
@@ -94,47 +99,43 @@ impl Breaker {
         }
     }
 
-    fn succeeded(&self, probe: bool) {
+    /// A call let through in this epoch ended so. One let through while the circuit is not closed is a probe.
+    fn ended(&self, epoch: u64, result: End) {
         let mut circuit = self.lock();
-        match circuit.state {
-            State::Closed => {
+        if circuit.epoch != epoch {
+            return;
+        }
+        let now = Instant::now();
+        match (circuit.state, result) {
+            (State::Closed, End::Succeeded) => {
                 circuit.in_a_row = 0;
                 circuit.count(false);
             }
-            State::Open(..) | State::HalfOpen(..) if probe => self.close(&mut circuit),
-            State::Open(..) | State::HalfOpen(..) => {}
-        }
-    }
-
-    fn failed(&self, kind: Kind, probe: bool) {
-        let mut circuit = self.lock();
-        let until = Instant::now() + PAUSE;
-        match circuit.state {
-            State::Closed => {
+            (State::Closed, End::Failed(kind)) => {
                 circuit.in_a_row += 1;
                 if circuit.count(true) || circuit.in_a_row >= IN_A_ROW {
-                    circuit.state = State::Open(until, kind);
-                    self.metrics.circuit(&self.upstream, true);
-                    let (upstream, code) = (self.upstream.as_str(), kind.row().code);
-                    tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
+                    self.open(&mut circuit, kind);
                 }
             }
-            State::HalfOpen(..) if probe => circuit.state = State::Open(until, kind),
-            // Calls from before it opened; they say nothing new.
-            State::Open(..) | State::HalfOpen(..) => {}
+            (State::Open(..) | State::HalfOpen(..), End::Succeeded) => self.close(&mut circuit),
+            (State::HalfOpen(..), End::Failed(kind)) => circuit.state = State::Open(now + PAUSE, kind),
+            // Another may try at once.
+            (State::HalfOpen(_, kind), End::Unknown) => circuit.state = State::Open(now, kind),
+            (State::Closed | State::Open(..), End::Unknown) | (State::Open(..), End::Failed(_)) => {}
         }
     }
 
-    /// A probe ended without a result: another may try at once.
-    fn abandoned(&self) {
-        let mut circuit = self.lock();
-        if let State::HalfOpen(_, kind) = circuit.state {
-            circuit.state = State::Open(Instant::now(), kind);
-        }
+    fn open(&self, circuit: &mut Circuit, kind: Kind) {
+        circuit.state = State::Open(Instant::now() + PAUSE, kind);
+        circuit.epoch += 1;
+        self.metrics.circuit(&self.upstream, true);
+        let (upstream, code) = (self.upstream.as_str(), kind.row().code);
+        tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
     }
 
     fn close(&self, circuit: &mut Circuit) {
         circuit.state = State::Closed;
+        circuit.epoch += 1;
         circuit.in_a_row = 0;
         circuit.window = [Second::default(); WINDOW as usize];
         self.metrics.circuit(&self.upstream, false);
@@ -164,26 +165,44 @@ impl Circuit {
     }
 }
 
-/// A call that was let through. One that is dropped because its deadline passed failed; one whose caller left says nothing.
+/// How a call ended, as far as it says something of the upstream.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Succeeded,
+    Failed(Kind),
+    Unknown,
+}
+
+/// A call that was let through. One that is dropped because its deadline passed was late; one whose caller left says nothing.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
+    epoch: u64,
     deadline: Instant,
-    probe: bool,
+    /// Whether being late is the upstream's fault.
+    patient: bool,
     settled: bool,
 }
 
 impl Permit<'_> {
     /// It was answered, be it with a refusal.
-    pub(super) fn succeeded(mut self) {
-        self.settled = true;
-        self.breaker.succeeded(self.probe);
+    pub(super) fn succeeded(self) {
+        self.ended(End::Succeeded);
     }
 
     /// The upstream is at fault.
-    pub(super) fn failed(mut self, kind: Kind) {
+    pub(super) fn failed(self, kind: Kind) {
+        self.ended(End::Failed(kind));
+    }
+
+    fn ended(mut self, end: End) {
         self.settled = true;
-        self.breaker.failed(kind, self.probe);
+        self.tell(end);
+    }
+
+    fn tell(&self, end: End) {
+        let hurried = !self.patient && matches!(end, End::Failed(Kind::UpstreamTimeout));
+        self.breaker.ended(self.epoch, if hurried { End::Unknown } else { end });
     }
 }
 
@@ -192,11 +211,8 @@ impl Drop for Permit<'_> {
         if self.settled {
             return;
         }
-        if Instant::now() >= self.deadline {
-            self.breaker.failed(Kind::UpstreamTimeout, self.probe);
-        } else if self.probe {
-            self.breaker.abandoned();
-        }
+        let late = Instant::now() >= self.deadline;
+        self.tell(if late { End::Failed(Kind::UpstreamTimeout) } else { End::Unknown });
     }
 }
 
@@ -206,16 +222,18 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{Breaker, IN_A_ROW, LEAST, PAUSE, Permit};
+    use super::{Breaker, IN_A_ROW, LEAST, PATIENCE, PAUSE, Permit};
     use crate::{error::Kind, metrics::Metrics};
+
+    const TIMEOUT: Duration = Duration::from_secs(8);
 
     fn breaker() -> (Breaker, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (Breaker::new("r", metrics.clone()), metrics)
+        (Breaker::new("r", TIMEOUT, metrics.clone()), metrics)
     }
 
     fn admit(breaker: &Breaker) -> Result<Permit<'_>, Duration> {
-        breaker.admit(Instant::now() + Duration::from_secs(8))
+        breaker.admit(Instant::now() + 2 * TIMEOUT)
     }
 
     fn open(breaker: &Breaker, kind: Kind) {
@@ -293,8 +311,52 @@ mod tests {
         let (breaker, _) = breaker();
         (0..IN_A_ROW).for_each(|_| drop(admit(&breaker)));
         assert!(admit(&breaker).is_ok());
-        (0..IN_A_ROW).for_each(|_| drop(breaker.admit(Instant::now())));
+        let calls: Vec<_> = (0..IN_A_ROW).map(|_| admit(&breaker)).collect();
+        advance(TIMEOUT).await;
+        drop(calls);
         assert!(admit(&breaker).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_in_a_hurry_says_nothing_of_the_upstream() {
+        const INSTANT: Duration = Duration::from_millis(1);
+        for (timeout, wait, opens) in [
+            (TIMEOUT, PATIENCE - INSTANT, false),
+            (TIMEOUT, PATIENCE, true),
+            (30 * INSTANT, 29 * INSTANT, false),
+            (30 * INSTANT, 30 * INSTANT, true),
+        ] {
+            for told in [true, false] {
+                let breaker = Breaker::new("r", timeout, Metrics::new().unwrap());
+                let calls: Vec<_> = (0..LEAST).map(|_| breaker.admit(Instant::now() + wait).unwrap()).collect();
+                advance(wait).await;
+                for call in calls {
+                    if told { call.failed(Kind::UpstreamTimeout) } else { drop(call) }
+                }
+                assert_eq!(admit(&breaker).is_err(), opens, "{wait:?} of {timeout:?}");
+            }
+        }
+        let (breaker, _) = breaker();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        let hurried = breaker.admit(Instant::now() + INSTANT).unwrap();
+        advance(INSTANT).await;
+        hurried.failed(Kind::UpstreamTimeout);
+        assert!(admit(&breaker).is_ok(), "another may try at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_from_before_it_opened_say_nothing_after_it_closed() {
+        let (breaker, metrics) = breaker();
+        let mut late: Vec<_> = (0..2 * IN_A_ROW).map(|_| admit(&breaker).unwrap()).collect();
+        open(&breaker, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        let probe = admit(&breaker).unwrap();
+        late.pop().unwrap().succeeded();
+        assert!(admit(&breaker).is_err(), "only the probe decides");
+        probe.succeeded();
+        late.into_iter().for_each(|call| call.failed(Kind::UpstreamTimeout));
+        assert!(admit(&breaker).is_ok() && !shown(&metrics));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A call that failed. Its predictor's name is put in front where it becomes an [`Error`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     kind: Kind,
     what: &'static str,

@@ -87,6 +87,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// When a connection is replaced, so that pods that came later get requests too.
     pub connection_age: Duration,
+    /// Longest that a call may take with its retries, within the request's own deadline.
+    pub timeout: Duration,
     /// Most retries of one call that found nobody, or was told to come back.
     pub retries: u32,
     /// The outputs that are read of its answers; all where none is named. What else an answer holds can't spoil it.
@@ -100,6 +102,7 @@ impl Default for Settings {
             v1_form: V1Form::default(),
             tls: None,
             connection_age: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             retries: 1,
             outputs: Vec::new(),
         }
@@ -114,6 +117,7 @@ struct Inner {
     name: String,
     protocol: Protocol,
     wire: Wire,
+    timeout: Duration,
     breaker: Breaker,
     retries: Retries,
     metrics: Metrics,
@@ -188,7 +192,8 @@ impl Predictor {
             name: name.to_owned(),
             protocol: settings.protocol,
             wire,
-            breaker: Breaker::new(name, metrics.clone()),
+            timeout: settings.timeout,
+            breaker: Breaker::new(name, settings.timeout, metrics.clone()),
             retries: Retries::new(settings.retries),
             metrics,
         })))
@@ -231,10 +236,15 @@ impl Predictor {
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
         let inner = &self.0;
         let mut outcome = Outcome { predictor: inner, code: "abandoned" };
+        if context.remaining().is_zero() {
+            outcome.code = Kind::UpstreamTimeout.row().code;
+            return self.named(Err(Failure::late()));
+        }
         let permit = inner.breaker.admit(context.deadline().into()).map_err(|wait| {
             outcome.code = "circuit_open";
             self.left_alone(wait)
         })?;
+        let context = context.within(inner.timeout);
         let call = context.call(self.protocol().operation(), self.name());
         let answer = inner.call(request, call.context()).await;
         call.ended(answer.as_ref().map(drop).map_err(|failure| failure.kind().row().code));

@@ -1,8 +1,8 @@
 //! REST towards a predictor: V1 rows or V2 tensors over HTTP/1.1.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::http::{
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, body::Incoming};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     Call, MOST_BODY, Protocol, Settings, V1Form,
@@ -56,27 +57,42 @@ struct Paths {
     infer: String,
 }
 
-/// Whether tensors go as binary data: where the server lists it, until it refuses it all the same.
+/// How long a refusal of binary tensors is remembered.
+const REFUSED: Duration = Duration::from_secs(10 * 60);
+
+/// Whether tensors go as binary data: where the server lists it, and did not refuse it a short while ago all the same.
 #[derive(Default)]
-struct Binary {
-    on: AtomicBool,
-    /// What the server said of itself when it refused; the same words again are no reason to try again.
-    refused: Mutex<Option<Bytes>>,
-    listed: Mutex<Bytes>,
+struct Binary(Mutex<Offer>);
+
+#[derive(Default)]
+struct Offer {
+    /// What the server says of itself, and whether that lists binary tensors.
+    server: Bytes,
+    listed: bool,
+    /// What it said when it refused, and when; the same words again are no reason to try again.
+    refused: Option<(Bytes, Instant)>,
 }
 
 impl Binary {
     fn listed(&self, server: Bytes) {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let on = metadata::offers_binary(&server) && refused.as_ref() != Some(&server);
-        self.on.store(on, Ordering::Relaxed);
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        let mut offer = self.lock();
+        offer.listed = metadata::offers_binary(&server);
+        offer.server = server;
     }
 
     fn refused(&self) {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
-        self.on.store(false, Ordering::Relaxed);
+        let mut offer = self.lock();
+        offer.refused = Some((offer.server.clone(), Instant::now()));
+    }
+
+    fn is_on(&self) -> bool {
+        let offer = self.lock();
+        let refused = offer.refused.as_ref().filter(|(_, at)| at.elapsed() < REFUSED);
+        offer.listed && refused.is_none_or(|(server, _)| *server != offer.server)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Offer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,17 +175,20 @@ impl Rest {
         }
     }
 
-    /// Asks for scores. Binary tensors that it does not read after all are sent once more as JSON.
+    /// Asks for scores. Binary tensors that it does not read after all are sent once more as JSON. Only its answer to that shows that it
+    /// was about how they were sent: what it says may only sound so.
     pub(super) async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
-        let binary = self.binary.on.load(Ordering::Relaxed);
-        match self.ask(request, binary, context).await {
-            Err(failure) if binary && refuses_binary(&failure) => {
-                tracing::warn!(detail = failure.detail(), "binary tensors are listed and not read: JSON from now on");
-                self.binary.refused();
-                self.ask(request, false, context).await
-            }
-            answer => answer,
+        let binary = self.binary.is_on();
+        let refusal = match self.ask(request, binary, context).await {
+            Err(failure) if binary && refuses_binary(&failure) => failure,
+            answer => return answer,
+        };
+        let answer = self.ask(request, false, context).await;
+        if answer.is_ok() {
+            tracing::warn!(detail = refusal.detail(), "binary tensors are listed and not read: JSON for a while");
+            self.binary.refused();
         }
+        answer
     }
 
     async fn ask(&self, request: &InferRequest, binary: bool, context: &Context) -> Call<InferResponse> {
@@ -278,4 +297,25 @@ fn refuses_binary(failure: &Failure) -> bool {
     // The last one is what KServe's Python server says of any body that it does not take for JSON.
     let says_so = ["binary", HEADER_LENGTH, "octet-stream", "error parsing the body"];
     media || (bad && says_so.iter().any(|words| detail.contains(words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use tokio::time::advance;
+
+    use super::{Binary, REFUSED};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_binary_tensors_is_forgotten_after_a_while() {
+        let (server, binary) = (Bytes::from(r#"{"extensions":["binary_tensor_data"]}"#), Binary::default());
+        binary.listed(server.clone());
+        assert!(binary.is_on());
+        binary.refused();
+        advance(REFUSED / 2).await;
+        binary.listed(server);
+        assert!(!binary.is_on());
+        advance(REFUSED / 2).await;
+        assert!(binary.is_on());
+    }
 }

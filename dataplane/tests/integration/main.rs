@@ -36,6 +36,7 @@ mod parity;
 mod predictor;
 mod predictor_binary;
 mod predictor_connections;
+mod predictor_dials;
 mod predictor_failures;
 mod predictor_foreign;
 mod predictor_grpc;

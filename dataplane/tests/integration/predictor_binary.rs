@@ -127,3 +127,21 @@ async fn a_refusal_of_what_the_tensors_say_is_not_sent_again() {
     let error = predictor.infer(&request(), &context()).await.unwrap_err();
     assert_eq!((error.kind(), inferences(&mock)), (Kind::UpstreamRejected, vec![true]));
 }
+
+#[tokio::test]
+async fn a_refusal_that_only_sounds_like_one_of_binary_tensors_changes_nothing() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let switch = refuses.clone();
+    let mock = mock(LISTED, move |_| match switch.load(Ordering::SeqCst) {
+        true => (StatusCode::BAD_REQUEST, r#"{"error":"input `a`: a binary feature is 0 or 1"}"#).into_response(),
+        false => binary(),
+    })
+    .await;
+    let predictor = predictor(&mock.address, Protocol::V2);
+    predictor.metadata(&context()).await.unwrap();
+    let error = predictor.infer(&request(), &context()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::UpstreamRejected);
+    refuses.store(false, Ordering::SeqCst);
+    predictor.infer(&request(), &context()).await.unwrap();
+    assert_eq!(inferences(&mock), [true, false, true]);
+}

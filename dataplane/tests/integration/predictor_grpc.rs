@@ -35,7 +35,7 @@ use crate::{
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 /// An answer with this message, as gRPC frames it.
-fn good(message: &impl Message) -> Response {
+pub(crate) fn good(message: &impl Message) -> Response {
     let message = message.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let data = Frame::data(Bytes::from([&[0], length.as_slice(), &message].concat()));

@@ -1,6 +1,7 @@
 //! A predictor that is away for a while: what is tried again, what is not, and when it is left alone.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use axum::{
+    Router,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -17,6 +19,8 @@ use dataplane::{
     client::{Protocol, Settings},
     metrics::Metrics,
 };
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
 
 use crate::{
     predictor::{Mock, context, predictor, predictor_set, predictor_with, request},
@@ -87,24 +91,65 @@ async fn one_that_keeps_failing_is_left_alone() {
 }
 
 #[tokio::test]
-async fn one_that_is_silent_too_also_where_its_callers_give_up() {
-    let predictor = predictor(&silent().await, Protocol::V2);
-    for number in 0..5 {
-        let context = Context::background(Duration::from_millis(10));
-        let request = request();
-        let call = predictor.infer(&request, &context);
-        if number % 2 == 0 {
-            assert_eq!(call.await.unwrap_err().kind(), Kind::UpstreamTimeout);
-        } else {
-            // The server's own deadline is the same, and may cut the call before the client does.
+async fn one_that_is_silent_for_all_its_time_too() {
+    for (timeout, budget) in [(10, 60_000), (60_000, 2_000)] {
+        let settings = Settings { timeout: Duration::from_millis(timeout), ..Settings::default() };
+        let predictor = predictor_set(&silent().await, &settings, Metrics::new().unwrap());
+        let (request, hurried) = (request(), Context::background(Duration::from_millis(budget)));
+        let calls = (0..5).map(async |number| {
+            let call = predictor.infer(&request, &hurried);
+            // The server's own deadline is the same as its caller's, and may cut the call before the client does.
+            let server = (hurried.deadline() + Duration::from_millis(1)).into();
             tokio::select! {
                 biased;
-                () = async { tokio::time::sleep_until((context.deadline() + Duration::from_millis(1)).into()).await } => {}
-                _ = call => {}
+                () = tokio::time::sleep_until(server), if number % 2 == 0 => {}
+                answer = call => assert_eq!(answer.unwrap_err().kind(), Kind::UpstreamTimeout),
             }
-        }
+        });
+        join_all(calls).await;
+        assert_eq!(predictor.infer(&request, &context()).await.unwrap_err().kind(), Kind::UpstreamUnavailable);
     }
-    assert_eq!(predictor.infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamUnavailable);
+}
+
+#[tokio::test]
+async fn a_caller_in_a_hurry_does_not_open_the_circuit_for_the_others() {
+    // Silent to those in a hurry, or as our own servers answer them: late, before the client's own clock says so.
+    for told in [false, true] {
+        let late = Arc::new(AtomicBool::new(true));
+        let mock = late_mock(late.clone(), told).await;
+        let predictor = predictor(&mock, Protocol::V2);
+        for _ in 0..30 {
+            let hurried = Context::background(Duration::from_millis(if told { 900 } else { 5 }));
+            assert_eq!(predictor.infer(&request(), &hurried).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+        }
+        late.store(false, Ordering::SeqCst);
+        predictor.infer(&request(), &context()).await.unwrap();
+    }
+}
+
+/// Answers, once it is no longer `late`; until then says that it is late, or nothing.
+async fn late_mock(late: Arc<AtomicBool>, says_so: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let app = Router::new().fallback(async move || match late.load(Ordering::SeqCst) {
+        true if says_so => StatusCode::GATEWAY_TIMEOUT.into_response(),
+        true => pending().await,
+        false => ANSWER.into_response(),
+    });
+    tokio::spawn(axum::serve(listener, app).into_future());
+    address
+}
+
+#[tokio::test]
+async fn a_call_without_time_is_late_and_not_one_that_tries() {
+    let mock = Mock::answering(500, &[], "").await;
+    let (expired, metrics) = (Context::background(Duration::ZERO), Metrics::new().unwrap());
+    let predictor = predictor_with(&mock.address, Protocol::V2, metrics.clone());
+    for _ in 0..5 {
+        predictor.infer(&request(), &context()).await.unwrap_err();
+    }
+    assert_eq!(predictor.infer(&request(), &expired).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+    assert!(told(&metrics, "upstream_requests_total{outcome=\"upstream_timeout\",upstream=\"ranking\"} 1"));
 }
 
 #[tokio::test]

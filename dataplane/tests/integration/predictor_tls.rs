@@ -23,16 +23,16 @@ use crate::{
     serving::rows,
 };
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// Believes `authority`, by a file.
-fn believing(authority: &Authority) -> Tls {
+pub(crate) fn believing(authority: &Authority) -> Tls {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
     fs::write(&path, authority.pem()).unwrap();
@@ -62,8 +62,8 @@ impl Listener for Encrypted {
     }
 }
 
-/// The port of a server for `localhost` that `authority` vouches for.
-async fn server(authority: &Authority) -> u16 {
+/// TLS of a server for `localhost` that `authority` vouches for.
+fn acceptor(authority: &Authority) -> TlsAcceptor {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
@@ -74,10 +74,15 @@ async fn server(authority: &Authority) -> u16 {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// The port of such a server.
+async fn server(authority: &Authority) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let app = Router::new().fallback(|| async { r#"{"outputs": []}"# });
-    let encrypted = Encrypted { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
+    let encrypted = Encrypted { listener, acceptor: acceptor(authority) };
     tokio::spawn(axum::serve(encrypted, app).into_future());
     port
 }
