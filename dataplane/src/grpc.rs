@@ -21,11 +21,21 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, header},
     response::{IntoResponse, Response},
 };
-use tonic::{Status, codec::CompressionEncoding, server::NamedService};
+use futures_util::FutureExt;
+use tonic::{
+    Status,
+    codec::CompressionEncoding,
+    server::{Grpc, NamedService},
+};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, health_server::HealthServer};
 use tower::Service as _;
 
-use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
+use self::{
+    codec::InferCodec,
+    proto::grpc_inference_service_server::GrpcInferenceServiceServer,
+    service::{ModelInfer, Service},
+    status::status,
+};
 use crate::{
     error::{Error, Kind},
     handler::{Handler, in_time},
@@ -39,6 +49,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 mod health;
 pub mod proto;
+mod quick;
 mod service;
 mod status;
 
@@ -63,6 +74,18 @@ pub(crate) fn serves(path: &str) -> bool {
     SERVICES.iter().any(|service| path.strip_prefix(service).is_some_and(|method| !method.is_empty()))
 }
 
+/// A service for messages up to the limit.
+macro_rules! limited {
+    ($handler:expr, $service:expr) => {
+        $service
+            .max_decoding_message_size($handler.limits.body)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Deflate)
+    };
+}
+
 /// Every gRPC service over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
@@ -74,25 +97,14 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(handler: Arc<Handler>) -> Self {
-        /// A service for messages up to the limit.
-        macro_rules! limited {
-            ($service:expr) => {
-                $service
-                    .max_decoding_message_size(handler.limits.body)
-                    .accept_compressed(CompressionEncoding::Gzip)
-                    .accept_compressed(CompressionEncoding::Deflate)
-                    .send_compressed(CompressionEncoding::Gzip)
-                    .send_compressed(CompressionEncoding::Deflate)
-            };
-        }
         /// A service under its name.
         macro_rules! serve {
             ($router:expr, $service:expr) => {{
-                let service = limited!($service);
+                let service = limited!(handler, $service);
                 $router.route_service(&path_of(&service), service)
             }};
         }
-        let inference = limited!(GrpcInferenceServiceServer::new(Service(handler.clone())));
+        let inference = limited!(handler, GrpcInferenceServiceServer::new(Service(handler.clone())));
         let mut others = serve!(Router::new(), HealthServer::new(health::Health(handler.clone())));
         match reflection().build_v1() {
             Ok(service) => others = serve!(others, service),
@@ -135,7 +147,9 @@ impl Calls {
             Ok(permit) => permit,
             Err(error) => return refusal(error),
         };
-        let answer = pin!(caught(self.inference.clone().call(request), refusal));
+        let mut grpc = limited!(self.handler, Grpc::new(InferCodec));
+        let answer = grpc.unary(ModelInfer(self.handler.clone()), request).map(|answer| Ok(answer.map(Body::new)));
+        let answer = pin!(caught(answer, refusal));
         in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
     }
 

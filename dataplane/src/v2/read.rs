@@ -102,11 +102,11 @@ fn read_outputs(outputs: Option<&RawValue>) -> Result<Vec<RequestedOutput>> {
 
 /// Which outputs are wanted as binary data: what the request says of `all`, and what it says of each, which is taken out of it.
 fn take_binary(all: Option<Parameter>, outputs: &mut [RequestedOutput]) -> Result<BinaryOutputs> {
-    let all = all.map(|all| flag(all, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?.unwrap_or(false);
+    let all = all.map(|all| flag(&all, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?.unwrap_or(false);
     let mut named = Vec::new();
     for (number, output) in outputs.iter_mut().enumerate() {
         if let Some(binary) = output.parameters.remove(BINARY) {
-            let binary = flag(binary, format_args!("outputs[{number}].parameters.{BINARY}"))?;
+            let binary = flag(&binary, format_args!("outputs[{number}].parameters.{BINARY}"))?;
             named.push((output.name.clone(), binary));
         }
     }
@@ -117,7 +117,7 @@ fn take_binary(all: Option<Parameter>, outputs: &mut [RequestedOutput]) -> Resul
 ///
 /// # Errors
 /// It is neither.
-pub(crate) fn flag(value: Parameter, field: impl fmt::Display) -> Result<bool> {
+pub(crate) fn flag(value: &Parameter, field: impl fmt::Display) -> Result<bool> {
     value.as_bool().ok_or_else(|| Error::invalid(format!("field `{field}`: expected true or false")))
 }
 
