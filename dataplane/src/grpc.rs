@@ -23,12 +23,22 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, header},
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tonic::{Status, codec::CompressionEncoding, server::NamedService};
+use tonic::{
+    Status,
+    codec::CompressionEncoding,
+    server::{Grpc, NamedService},
+};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, health_server::HealthServer};
 use tower::Service as _;
 
-use self::{proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Service, status::status};
+use self::{
+    codec::InferCodec,
+    proto::grpc_inference_service_server::GrpcInferenceServiceServer,
+    service::{ModelInfer, Service},
+    status::status,
+};
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
@@ -45,6 +55,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 mod health;
 pub mod proto;
+mod quick;
 mod service;
 mod status;
 
@@ -75,13 +86,23 @@ pub(crate) fn serves(path: &str) -> bool {
     SERVICES.iter().any(|service| path.strip_prefix(service).is_some_and(|method| !method.is_empty()))
 }
 
+/// A service for messages up to the limit.
+macro_rules! limited {
+    ($service:expr, $limit:expr) => {
+        $service
+            .max_decoding_message_size($limit)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Deflate)
+    };
+}
+
 /// Every gRPC service over one handler. [`crate::router`] serves them with what all protocols share: ids, deadlines, counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     handler: Arc<Handler>,
-    /// Asked without a router in between: it has nothing to tell apart.
-    inference: GrpcInferenceServiceServer<Service>,
-    /// The same for calls that infer nothing, whose messages are small.
+    /// What of the inference service infers nothing, asked without a router in between: it has nothing to tell apart.
     control: GrpcInferenceServiceServer<Service>,
     others: Router,
     streams: Permits,
@@ -89,17 +110,6 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(handler: Arc<Handler>) -> Self {
-        /// A service for messages up to the limit.
-        macro_rules! limited {
-            ($service:expr, $limit:expr) => {
-                $service
-                    .max_decoding_message_size($limit)
-                    .accept_compressed(CompressionEncoding::Gzip)
-                    .accept_compressed(CompressionEncoding::Deflate)
-                    .send_compressed(CompressionEncoding::Gzip)
-                    .send_compressed(CompressionEncoding::Deflate)
-            };
-        }
         /// A service under its name.
         macro_rules! serve {
             ($router:expr, $service:expr) => {{
@@ -107,9 +117,8 @@ impl Calls {
                 $router.route_service(&path_of(&service), service)
             }};
         }
-        let service = || GrpcInferenceServiceServer::new(Service(handler.clone()));
-        let inference = limited!(service(), handler.limits.body);
-        let control = limited!(service(), handler.limits.small_body());
+        let service = GrpcInferenceServiceServer::new(Service(handler.clone()));
+        let control = limited!(service, handler.limits.small_body());
         let mut others = serve!(Router::new(), HealthServer::new(health::Health(handler.clone())));
         match reflection().build_v1() {
             Ok(service) => others = serve!(others, service),
@@ -119,7 +128,7 @@ impl Calls {
             Ok(service) => others = serve!(others, service),
             Err(error) => tracing::error!(%error, "no reflection"),
         }
-        Self { handler, inference, control, others, streams: Permits::new(STREAMS) }
+        Self { handler, control, others, streams: Permits::new(STREAMS) }
     }
 
     /// Answers a call of a path that is served here. What the library below refuses by itself becomes a row of the table too, and what
@@ -156,7 +165,9 @@ impl Calls {
             Ok(permit) => permit,
             Err(error) => return refusal(error),
         };
-        let answer = pin!(caught(self.inference.clone().call(request), refusal));
+        let mut grpc = limited!(Grpc::new(InferCodec), self.handler.limits.body);
+        let answer = grpc.unary(ModelInfer(self.handler.clone()), request).map(|answer| Ok(answer.map(Body::new)));
+        let answer = pin!(caught(answer, refusal));
         in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
     }
 

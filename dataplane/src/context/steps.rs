@@ -110,25 +110,29 @@ impl Timeline {
     /// The `server-timing` header: decode, infer and the steps in it, encode, total; in ms.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         let mut text = Vec::with_capacity(160);
-        let mut write = |name: &str, Stretch { begun, ended }: Stretch| {
+        if let Some(model) = self.known.model {
+            write(&mut text, b"decode", Stretch { begun: self.whole.begun, ended: model.begun });
+            write(&mut text, b", infer", model);
+        }
+        for &(name, step) in &self.known.steps {
             if !text.is_empty() {
                 text.extend_from_slice(b", ");
             }
-            text.extend_from_slice(name.as_bytes());
-            text.extend_from_slice(b";dur=");
-            push_millis(&mut text, ended.saturating_duration_since(begun));
-        };
-        if let Some(model) = self.known.model {
-            write("decode", Stretch { begun: self.whole.begun, ended: model.begun });
-            write("infer", model);
+            write(&mut text, name.as_bytes(), step);
         }
-        self.known.steps.iter().for_each(|&(name, step)| write(name, step));
         if let Some(model) = self.known.model {
-            write("encode", Stretch { begun: model.ended, ended: self.whole.ended });
+            write(&mut text, b", encode", Stretch { begun: model.ended, ended: self.whole.ended });
         }
-        write("total", self.whole);
+        let total: &[u8] = if text.is_empty() { b"total" } else { b", total" };
+        write(&mut text, total, self.whole);
         HeaderValue::from_bytes(&text).ok()
     }
+}
+
+fn write(text: &mut Vec<u8>, name: &[u8], Stretch { begun, ended }: Stretch) {
+    text.extend_from_slice(name);
+    text.extend_from_slice(b";dur=");
+    push_millis(text, ended.saturating_duration_since(begun));
 }
 
 /// Milliseconds with three decimals. By hand: `write!` takes five times as long, and this is done for every answer.

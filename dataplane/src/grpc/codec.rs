@@ -9,10 +9,15 @@ use prost::{
 };
 use tonic::{
     Status,
-    codec::{DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use super::status::status;
+use super::{
+    decode,
+    proto::ModelInferRequest,
+    quick::{self, Answer},
+    status::status,
+};
 use crate::{error::Error, json::MAX_TENSORS};
 
 /// Writes `T` and reads `U`.
@@ -43,6 +48,85 @@ where
     }
 }
 
+/// Reads and writes inferences.
+pub(super) struct InferCodec;
+
+/// An inference as it was read.
+pub(super) enum Asked {
+    Raw(quick::Raw),
+    Message(ModelInferRequest),
+}
+
+impl Asked {
+    /// The model that is to answer.
+    pub(super) fn model(&self) -> &str {
+        match self {
+            Self::Raw(raw) => &raw.model,
+            Self::Message(message) => &message.model_name,
+        }
+    }
+
+    /// Its version, where one is asked for.
+    pub(super) fn version(&self) -> Option<&str> {
+        match self {
+            Self::Raw(raw) => raw.request.model_version.as_deref(),
+            Self::Message(message) => decode::version(&message.model_version),
+        }
+    }
+}
+
+impl tonic::codec::Codec for InferCodec {
+    type Encode = Answer;
+    type Decode = Asked;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for InferCodec {
+    type Item = Answer;
+    type Error = Status;
+
+    fn encode(&mut self, answer: Answer, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(answer.encoded_len());
+        answer.encode(buf);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ROOM, GATHERED)
+    }
+}
+
+impl Decoder for InferCodec {
+    type Item = Asked;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Asked>, Status> {
+        let mut message = buf.copy_to_bytes(buf.remaining());
+        if let Some(raw) = quick::read(&message) {
+            return Ok(Some(Asked::Raw(raw)));
+        }
+        read(&mut message).map(|message| Some(Asked::Message(message))).map_err(status)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ROOM, GATHERED)
+    }
+}
+
+/// Room for a small message, of a size that allocators keep at hand. Tonic's own choice is 8 KiB each way, for every call.
+const ROOM: usize = 1000;
+/// Bytes that are gathered before they are sent: tonic's own choice.
+const GATHERED: usize = 32 * 1024;
+
 /// Writes messages.
 pub(super) struct Writer<T>(PhantomData<T>);
 
@@ -57,6 +141,10 @@ impl<T: Message> Encoder for Writer<T> {
         message.encode_raw(buf);
         Ok(())
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ROOM, GATHERED)
+    }
 }
 
 /// Reads messages. One that is none is the caller's mistake, not a fault of ours.
@@ -68,6 +156,10 @@ impl<U: Message + Default> Decoder for Reader<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         read(buf).map(Some).map_err(status)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ROOM, GATHERED)
     }
 }
 

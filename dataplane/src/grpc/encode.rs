@@ -8,45 +8,50 @@ use super::{
         InferParameter, ModelInferResponse, ModelMetadataResponse, infer_parameter::ParameterChoice,
         model_infer_response::InferOutputTensor, model_metadata_response,
     },
+    quick::{Answer, Head},
 };
 use crate::{
     error::{Error, Result},
     infer::InferResponse,
     model::{ModelMetadata, TensorMetadata},
     parameters::{Parameter, Parameters},
-    tensor::Tensor,
 };
 
 /// An answer, raw where its request was or where an output has no other form.
-pub(super) fn response(response: InferResponse, raw: bool) -> Result<ModelInferResponse> {
+pub(super) fn response(response: InferResponse, raw: bool) -> Result<Answer> {
     let raw = raw || response.outputs.iter().any(|output| !output.datatype().is_json());
-    let mut message = ModelInferResponse {
+    let message = ModelInferResponse {
         model_name: response.model_name,
         model_version: response.model_version.unwrap_or_default(),
         id: response.id.unwrap_or_default(),
         parameters: parameters(response.parameters),
-        outputs: Vec::with_capacity(response.outputs.len()),
-        raw_output_contents: Vec::with_capacity(if raw { response.outputs.len() } else { 0 }),
+        ..ModelInferResponse::default()
     };
-    for output in response.outputs {
-        output_tensor(&mut message, output, raw)?;
+    let mut answer = Answer { message, ..Answer::default() };
+    let heads = raw && response.outputs.iter().all(|output| output.parameters().is_empty());
+    if heads {
+        answer.heads.reserve_exact(response.outputs.len());
+        answer.contents.reserve_exact(response.outputs.len());
     }
-    Ok(message)
-}
-
-fn output_tensor(message: &mut ModelInferResponse, output: Tensor, raw: bool) -> Result<()> {
-    let datatype = output.datatype().name().to_owned();
-    let (name, shape, data, given) = output.into_parts();
-    let contents = if raw {
-        let bytes = data.into_raw().map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
-        message.raw_output_contents.push(bytes);
-        None
-    } else {
-        Some(Contents::from(data))
-    };
-    let shape = shape.into_iter().map(|dimension| i64::try_from(dimension).unwrap_or(i64::MAX)).collect();
-    message.outputs.push(InferOutputTensor { name, datatype, shape, parameters: parameters(given), contents });
-    Ok(())
+    for output in response.outputs {
+        let datatype = output.datatype();
+        let (name, shape, data, given) = output.into_parts();
+        let contents = if raw {
+            let bytes = data.into_raw().map_err(|text| Error::internal(format!("output `{name}`: {text}")))?;
+            answer.contents.push(bytes);
+            None
+        } else {
+            Some(Contents::from(data))
+        };
+        if heads {
+            answer.heads.push(Head { name, datatype, shape });
+            continue;
+        }
+        let shape = shape.into_iter().map(|dimension| i64::try_from(dimension).unwrap_or(i64::MAX)).collect();
+        let (datatype, parameters) = (datatype.name().to_owned(), parameters(given));
+        answer.message.outputs.push(InferOutputTensor { name, datatype, shape, parameters, contents });
+    }
+    Ok(answer)
 }
 
 /// Parameters as the protocol has them.

@@ -1,12 +1,13 @@
 //! `inference.GRPCInferenceService`: each method decodes, asks the handler core, and encodes.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
-use prost::Message;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait, server::UnaryService};
 
 use super::{
-    ACCEPT_ENCODING, decode, encode,
+    ACCEPT_ENCODING,
+    codec::Asked,
+    decode, encode,
     proto::{
         ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
         ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
@@ -14,6 +15,7 @@ use super::{
         ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
         grpc_inference_service_server::GrpcInferenceService, repository_index_response::ModelIndex,
     },
+    quick,
 };
 use crate::{
     context::Context,
@@ -69,17 +71,8 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let (metadata, extensions, message) = request.into_parts();
-        let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
-        inference.begins("grpc", &self.0, &message.model_name);
-        let message = self.infer(message, inference.context()).await?;
-        // It is accepted only where it may be worth it; see [`super::complete`].
-        let small = metadata.as_ref().contains_key(ACCEPT_ENCODING) && message.encoded_len() < WORTH_COMPRESSING;
-        let mut response = Response::new(message);
-        if small {
-            response.disable_compression();
-        }
-        Ok(response)
+        let answer = self.asked(request.map(Asked::Message)).await?;
+        Ok(answer.map(quick::Answer::into_message))
     }
 
     async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
@@ -117,10 +110,40 @@ impl GrpcInferenceService for Service {
     }
 }
 
+/// `ModelInfer` alone. The generated service boxes the call and the method's future once more, and knows the generated messages only.
+pub(super) struct ModelInfer(pub(super) Arc<Handler>);
+
+impl UnaryService<Asked> for ModelInfer {
+    type Response = quick::Answer;
+    type Future = Pin<Box<dyn Future<Output = Answer<quick::Answer>> + Send>>;
+
+    fn call(&mut self, request: Request<Asked>) -> Self::Future {
+        let service = Service(self.0.clone());
+        Box::pin(async move { service.asked(request).await })
+    }
+}
+
 impl Service {
-    async fn infer(&self, message: ModelInferRequest, context: &Context) -> Result<ModelInferResponse> {
-        let model = self.0.ready_model(&message.model_name, decode::version(&message.model_version))?;
-        let (mut request, raw) = decode::request(message)?;
+    async fn asked(&self, request: Request<Asked>) -> Answer<quick::Answer> {
+        let (metadata, extensions, asked) = request.into_parts();
+        let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
+        inference.begins("grpc", &self.0, asked.model());
+        let answer = self.infer(asked, inference.context()).await?;
+        // It is accepted only where it may be worth it; see [`super::complete`].
+        let small = metadata.as_ref().contains_key(ACCEPT_ENCODING) && answer.encoded_len() < WORTH_COMPRESSING;
+        let mut response = Response::new(answer);
+        if small {
+            response.disable_compression();
+        }
+        Ok(response)
+    }
+
+    async fn infer(&self, asked: Asked, context: &Context) -> Result<quick::Answer> {
+        let model = self.0.ready_model(asked.model(), asked.version())?;
+        let (mut request, raw) = match asked {
+            Asked::Raw(raw) => (raw.request, true),
+            Asked::Message(message) => decode::request(message)?,
+        };
         let wanted = request.parameters.remove(BINARY_OUTPUT);
         let wanted = wanted.map(|wanted| flag(&wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
         let raw = raw || wanted == Some(true);

@@ -141,16 +141,24 @@ fn find_ends(count: usize, raw: &[u8]) -> Result<Vec<usize>, String> {
             raw.len()
         ));
     }
-    let (mut ends, mut rest) = (vec![0; count], raw);
+    let (mut ends, mut behind) = (vec![0; count], 0_usize);
     for (row, end) in ends.iter_mut().enumerate() {
-        let behind = rest.split_first_chunk().and_then(|(length, behind)| {
-            let length = u32::from_le_bytes(*length) as usize;
-            behind.get(length..)
-        });
-        rest = behind.ok_or_else(|| format!("element {row} of {count} is cut short after {} bytes", raw.len()))?;
-        *end = raw.len() - rest.len();
+        let Some(length) = raw.get(behind..).and_then(<[u8]>::first_chunk) else {
+            // One that reaches past the end is found out by the next.
+            return Err(cut_short(row - usize::from(behind > raw.len()), count, raw));
+        };
+        behind = (behind + PREFIX).saturating_add(u32::from_le_bytes(*length) as usize);
+        *end = behind;
     }
-    if rest.is_empty() { Ok(ends) } else { Err(format!("{} bytes are left after {count} elements", rest.len())) }
+    match raw.len().checked_sub(behind) {
+        Some(0) => Ok(ends),
+        Some(left) => Err(format!("{left} bytes are left after {count} elements")),
+        None => Err(cut_short(count - 1, count, raw)),
+    }
+}
+
+fn cut_short(row: usize, count: usize, raw: &[u8]) -> String {
+    format!("element {row} of {count} is cut short after {} bytes", raw.len())
 }
 
 impl PartialEq for BytesData {

@@ -154,6 +154,11 @@ mod tests {
         assert_eq!(refusal(Datatype::Bool, 2, &[1, 2]), "element 1: expected 0 or 1, got 2");
         assert!(refusal(Datatype::Bytes, usize::MAX, &[0; 4]).contains("got 4 bytes"));
         assert_eq!(refusal(Datatype::Bytes, 1, &[3, 0, 0, 0, b'a']), "element 0 of 1 is cut short after 5 bytes");
+        for (raw, row) in
+            [(&[9, 0, 0, 0, 1, 0, 0, 0], 0), (&[0, 0, 0, 0, 9, 0, 0, 0], 1), (&[3, 0, 0, 0, 1, 0, 0, 0], 1)]
+        {
+            assert_eq!(refusal(Datatype::Bytes, 2, raw), format!("element {row} of 2 is cut short after 8 bytes"));
+        }
         assert_eq!(refusal(Datatype::Bytes, 1, &[0, 0, 0, 0, b'a']), "1 bytes are left after 1 elements");
     }
 }

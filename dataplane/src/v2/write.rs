@@ -19,31 +19,21 @@ use crate::{
 pub(crate) fn write_request(request: &InferRequest, binary: bool) -> Result<(Vec<u8>, Option<usize>)> {
     let inputs: Vec<_> = request.inputs.iter().map(|tensor| Written::new(tensor, binary)).collect();
     let parameters = ParametersJson::new(&request.parameters, BINARY_OUTPUT, binary.then_some(Parameter::Bool(true)));
-    write(&inputs, |body| serde_json::to_writer(body, &RequestJson { request, parameters, inputs: &inputs, binary }))
-}
-
-struct RequestJson<'a> {
-    request: &'a InferRequest,
-    parameters: ParametersJson<'a>,
-    inputs: &'a [Written<'a>],
-    binary: bool,
-}
-
-impl Serialize for RequestJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(id) = &self.request.id {
-            map.serialize_entry("id", id)?;
+    write(&inputs, |body| {
+        let mut object = Object::begin(body);
+        if let Some(id) = &request.id {
+            object.text("id", id)?;
         }
-        self.parameters.entry(&mut map)?;
-        map.serialize_entry("inputs", self.inputs)?;
-        if !self.request.outputs.is_empty() {
-            let outputs = self.request.outputs.iter();
-            let outputs: Vec<_> = outputs.map(|output| OutputJson { output, binary: self.binary }).collect();
-            map.serialize_entry("outputs", &outputs)?;
+        parameters.member(&mut object)?;
+        tensors(object.member("inputs"), &inputs)?;
+        if !request.outputs.is_empty() {
+            let outputs = request.outputs.iter();
+            let outputs: Vec<_> = outputs.map(|output| OutputJson { output, binary }).collect();
+            serde_json::to_writer(object.member("outputs"), &outputs)?;
         }
-        map.end()
-    }
+        object.end();
+        Ok(())
+    })
 }
 
 /// An output that is asked for.
@@ -75,14 +65,12 @@ pub(crate) fn write_response(response: &InferResponse, wanted: &BinaryOutputs) -
             return Err(not_json(tensor, &format!("{} has no form in JSON", tensor.datatype().name())));
         }
     }
-    write(&outputs, |body| serde_json::to_writer(body, &ResponseJson { response, outputs: &outputs })).map_err(
-        |error| {
-            // Looked for only now: a look at every string beforehand would be paid for by all answers.
-            let mut json = outputs.iter().filter(|output| !output.binary).map(|output| output.tensor);
-            let culprit = json.find_map(|tensor| Some((tensor, not_text(tensor.data())?)));
-            culprit.map_or(error, |(tensor, row)| not_json(tensor, &format!("element {row} is no UTF-8")))
-        },
-    )
+    write(&outputs, |body| response_json(body, response, &outputs)).map_err(|error| {
+        // Looked for only now: a look at every string beforehand would be paid for by all answers.
+        let mut json = outputs.iter().filter(|output| !output.binary).map(|output| output.tensor);
+        let culprit = json.find_map(|tensor| Some((tensor, not_text(tensor.data())?)));
+        culprit.map_or(error, |(tensor, row)| not_json(tensor, &format!("element {row} is no UTF-8")))
+    })
 }
 
 fn not_json(tensor: &Tensor, why: &str) -> Error {
@@ -90,29 +78,74 @@ fn not_json(tensor: &Tensor, why: &str) -> Error {
     Error::invalid(format!("output `{name}`: {why}; ask for it as binary data, with its parameter `{BINARY}`"))
 }
 
-struct ResponseJson<'a> {
-    response: &'a InferResponse,
-    outputs: &'a [Written<'a>],
+fn response_json(body: &mut Vec<u8>, response: &InferResponse, outputs: &[Written<'_>]) -> serde_json::Result<()> {
+    let mut object = Object::begin(body);
+    object.text("model_name", &response.model_name)?;
+    if let Some(version) = &response.model_version {
+        object.text("model_version", version)?;
+    }
+    // An absent id stays absent.
+    if let Some(id) = &response.id {
+        object.text("id", id)?;
+    }
+    if !response.parameters.is_empty() {
+        serde_json::to_writer(object.member("parameters"), &response.parameters)?;
+    }
+    tensors(object.member("outputs"), outputs)?;
+    object.end();
+    Ok(())
 }
 
-impl Serialize for ResponseJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let response = self.response;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("model_name", &response.model_name)?;
-        if let Some(version) = &response.model_version {
-            map.serialize_entry("model_version", version)?;
-        }
-        // An absent id stays absent.
-        if let Some(id) = &response.id {
-            map.serialize_entry("id", id)?;
-        }
-        if !response.parameters.is_empty() {
-            map.serialize_entry("parameters", &response.parameters)?;
-        }
-        map.serialize_entry("outputs", self.outputs)?;
-        map.end()
+/// An object that is written member by member. Serde's writer would look at every byte of every name, for what it has to escape.
+struct Object<'a> {
+    body: &'a mut Vec<u8>,
+    /// What stands before the next member.
+    before: u8,
+}
+
+impl<'a> Object<'a> {
+    /// An object with at least one member.
+    fn begin(body: &'a mut Vec<u8>) -> Self {
+        Self { body, before: b'{' }
     }
+
+    /// Where a member's value is to be written.
+    fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.body.extend_from_slice(&[self.before, b'"']);
+        self.body.extend_from_slice(name.as_bytes());
+        self.body.extend_from_slice(b"\":");
+        self.before = b',';
+        self.body
+    }
+
+    /// A member that is a text.
+    fn text(&mut self, name: &'static str, text: &str) -> serde_json::Result<()> {
+        let body = self.member(name);
+        if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            return serde_json::to_writer(body, text);
+        }
+        body.push(b'"');
+        body.extend_from_slice(text.as_bytes());
+        body.push(b'"');
+        Ok(())
+    }
+
+    fn end(self) {
+        self.body.push(b'}');
+    }
+}
+
+/// A list of tensors.
+fn tensors(body: &mut Vec<u8>, tensors: &[Written<'_>]) -> serde_json::Result<()> {
+    body.push(b'[');
+    for (number, tensor) in tensors.iter().enumerate() {
+        if number > 0 {
+            body.push(b',');
+        }
+        tensor.json(body)?;
+    }
+    body.push(b']');
+    Ok(())
 }
 
 /// The JSON, and the binary data of `tensors` behind it.
@@ -146,21 +179,20 @@ impl<'a> Written<'a> {
     fn size(&self) -> usize {
         self.tensor.data().raw_len()
     }
-}
 
-impl Serialize for Written<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn json(&self, body: &mut Vec<u8>) -> serde_json::Result<()> {
         let tensor = self.tensor;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", tensor.name())?;
-        map.serialize_entry("shape", tensor.shape())?;
-        map.serialize_entry("datatype", tensor.datatype().name())?;
+        let mut object = Object::begin(body);
+        object.text("name", tensor.name())?;
+        serde_json::to_writer(object.member("shape"), tensor.shape())?;
+        object.text("datatype", tensor.datatype().name())?;
         let size = self.binary.then(|| Parameter::Uint64(self.size() as u64));
-        ParametersJson::new(tensor.parameters(), BINARY_SIZE, size).entry(&mut map)?;
+        ParametersJson::new(tensor.parameters(), BINARY_SIZE, size).member(&mut object)?;
         if !self.binary {
-            map.serialize_entry("data", &DataJson(tensor.data()))?;
+            serde_json::to_writer(object.member("data"), &DataJson(tensor.data()))?;
         }
-        map.end()
+        object.end();
+        Ok(())
     }
 }
 
@@ -176,12 +208,18 @@ impl<'a> ParametersJson<'a> {
         Self { parameters, name, own }
     }
 
+    fn is_empty(&self) -> bool {
+        self.own.is_none() && self.parameters.keys().all(|name| name == self.name)
+    }
+
     /// Writes them as a member of `map`, unless there are none.
     fn entry<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        if self.own.is_none() && self.parameters.keys().all(|name| name == self.name) {
-            return Ok(());
-        }
-        map.serialize_entry("parameters", self)
+        if self.is_empty() { Ok(()) } else { map.serialize_entry("parameters", self) }
+    }
+
+    /// Writes them as a member of `object`, unless there are none.
+    fn member(&self, object: &mut Object<'_>) -> serde_json::Result<()> {
+        if self.is_empty() { Ok(()) } else { serde_json::to_writer(object.member("parameters"), self) }
     }
 }
 
