@@ -54,6 +54,7 @@ mod contents;
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod health;
+mod plain;
 pub mod proto;
 mod quick;
 mod service;
@@ -165,10 +166,23 @@ impl Calls {
             Ok(permit) => permit,
             Err(error) => return refusal(error),
         };
-        let mut grpc = limited!(Grpc::new(InferCodec), self.handler.limits.body);
-        let answer = grpc.unary(ModelInfer(self.handler.clone()), request).map(|answer| Ok(answer.map(Body::new)));
-        let answer = pin!(caught(answer, refusal));
-        in_time(inference.context().deadline(), answer).await.unwrap_or_else(refusal)
+        let answer = self.unary(inference, request).map(|answer| Ok(answer.unwrap_or_else(refusal)));
+        in_time(inference.context().deadline(), pin!(caught(answer, refusal))).await.unwrap_or_else(refusal)
+    }
+
+    /// One message for another. Compression is the library's: it gets one message and no more, for it would read all that follow.
+    async fn unary(&self, inference: &Inference, request: Request) -> Result<Response> {
+        let limit = self.handler.limits.body;
+        let (head, body) = request.into_parts();
+        let compressed = head.headers.get(ENCODING).is_some_and(|encoding| encoding != "identity");
+        let mut message = plain::read(body, compressed, limit).await?;
+        if compressed {
+            let request = Request::from_parts(head, Body::from(message));
+            let mut grpc = limited!(Grpc::new(InferCodec), limit);
+            return Ok(Box::pin(grpc.unary(ModelInfer(self.handler.clone()), request)).await.map(Body::new));
+        }
+        let asked = codec::asked(message.split_off(PREFIX))?;
+        plain::write(Service(self.handler.clone()).asked(asked, inference).await?)
     }
 
     /// Any other call. Nobody counts those that are under way, so they are small, and are read within their deadline. What they ask for

@@ -4,11 +4,19 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error, Visitor},
+    de::{Error, MapAccess, Visitor},
 };
 
 /// Parameters by name.
 pub type Parameters = BTreeMap<String, Parameter>;
+
+/// The most parameters in one place: in memory each is many times what it is on the wire.
+pub(crate) const MAX_PARAMETERS: usize = 128;
+
+/// What is said of more.
+pub(crate) fn too_many() -> String {
+    format!("expected at most {MAX_PARAMETERS} parameters, got more")
+}
 
 /// What a parameter can be in every protocol.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,6 +86,36 @@ impl From<i64> for Parameter {
 impl<'de> Deserialize<'de> for Parameter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyParameter)
+    }
+}
+
+/// Those of one place in a request: an object of at most [`MAX_PARAMETERS`].
+pub(crate) struct Bounded(pub(crate) Parameters);
+
+impl<'de> Deserialize<'de> for Bounded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AtMost)
+    }
+}
+
+struct AtMost;
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Bounded;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bounded, A::Error> {
+        let (mut parameters, mut count) = (Parameters::new(), 0);
+        while let Some((name, parameter)) = map.next_entry()? {
+            count += 1;
+            if count > MAX_PARAMETERS {
+                return Err(Error::custom(too_many()));
+            }
+            parameters.insert(name, parameter);
+        }
+        Ok(Bounded(parameters))
     }
 }
 

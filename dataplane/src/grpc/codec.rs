@@ -1,11 +1,11 @@
 //! Messages to and from bytes, with a bound that the bytes alone don't give.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::RangeInclusive};
 
 use prost::{
     DecodeError, Message,
-    bytes::Buf,
-    encoding::{DecodeContext, decode_key},
+    bytes::{Buf, Bytes},
+    encoding::{self, DecodeContext, WireType, decode_key, decode_varint},
 };
 use tonic::{
     Status,
@@ -18,7 +18,11 @@ use super::{
     quick::{self, Answer},
     status::status,
 };
-use crate::{error::Error, json::MAX_TENSORS};
+use crate::{
+    error::Error,
+    json::MAX_TENSORS,
+    parameters::{MAX_PARAMETERS, too_many},
+};
 
 /// Writes `T` and reads `U`.
 pub(super) struct Codec<T, U>(PhantomData<(T, U)>);
@@ -75,6 +79,52 @@ impl Asked {
     }
 }
 
+/// Reads an inference.
+///
+/// # Errors
+/// It is no such message.
+pub(super) fn asked(mut message: Bytes) -> Result<Asked, Error> {
+    if let Some(raw) = quick::read(&message) {
+        return Ok(Asked::Raw(raw));
+    }
+    check_tensors(&message)?;
+    read(&mut message).map(Asked::Message)
+}
+
+/// The fields of a request that are messages with parameters: its inputs and its outputs.
+const TENSORS: RangeInclusive<u32> = 5..=6;
+
+/// Bounds what the tensors of a request take in memory before they take it: their parameters are maps that the generated reader fills.
+/// What is no message passes; it is for that reader to say what is wrong.
+fn check_tensors(mut message: &[u8]) -> Result<(), Error> {
+    while let Some((number, content)) = next_field(&mut message) {
+        let mut fields = content.filter(|_| TENSORS.contains(&number)).unwrap_or_default();
+        let mut counts = [0_usize; FIELDS];
+        while let Some((number, _)) = next_field(&mut fields) {
+            if let Some(count) = counts.get_mut(number as usize) {
+                *count += 1;
+                if *count > MAX_PARAMETERS {
+                    return Err(Error::invalid(format!("field `parameters` of a tensor: {}", too_many())));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of the next field, and its content where that has a length; nothing at the end or where no field is.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
+    let (number, wire_type) = decode_key(rest).ok()?;
+    if wire_type != WireType::LengthDelimited {
+        encoding::skip_field(wire_type, number, rest, DecodeContext::default()).ok()?;
+        return Some((number, None));
+    }
+    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let (content, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some((number, Some(content)))
+}
+
 impl tonic::codec::Codec for InferCodec {
     type Encode = Answer;
     type Decode = Asked;
@@ -110,11 +160,7 @@ impl Decoder for InferCodec {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Asked>, Status> {
-        let mut message = buf.copy_to_bytes(buf.remaining());
-        if let Some(raw) = quick::read(&message) {
-            return Ok(Some(Asked::Raw(raw)));
-        }
-        read(&mut message).map(|message| Some(Asked::Message(message))).map_err(status)
+        asked(buf.copy_to_bytes(buf.remaining())).map(Some).map_err(status)
     }
 
     fn buffer_settings(&self) -> BufferSettings {

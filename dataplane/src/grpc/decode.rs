@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     infer::{InferRequest, RequestedOutput},
     json::shown,
-    parameters::{Parameter, Parameters},
+    parameters::{MAX_PARAMETERS, Parameter, Parameters, too_many},
     tensor::{Data, Datatype, MAX_RANK, Tensor, element_count},
 };
 
@@ -102,6 +102,9 @@ pub(crate) fn parameters(given: BTreeMap<String, InferParameter>, place: impl Fn
     // Nearly always; a map of nothing is built slowly.
     if given.is_empty() {
         return Ok(Parameters::new());
+    }
+    if given.len() > MAX_PARAMETERS {
+        return Err(Error::invalid(format!("field `{}`: {}", place(), too_many())));
     }
     let read = |(name, parameter): (String, InferParameter)| {
         let value = match parameter.parameter_choice {

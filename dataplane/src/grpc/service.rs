@@ -71,7 +71,7 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let answer = self.asked(request.map(Asked::Message)).await?;
+        let answer = self.compressed(request.map(Asked::Message)).await?;
         Ok(answer.map(quick::Answer::into_message))
     }
 
@@ -119,17 +119,22 @@ impl UnaryService<Asked> for ModelInfer {
 
     fn call(&mut self, request: Request<Asked>) -> Self::Future {
         let service = Service(self.0.clone());
-        Box::pin(async move { service.asked(request).await })
+        Box::pin(async move { service.compressed(request).await })
     }
 }
 
 impl Service {
-    async fn asked(&self, request: Request<Asked>) -> Answer<quick::Answer> {
+    /// Answers what was asked.
+    pub(super) async fn asked(&self, asked: Asked, inference: &Inference) -> Result<quick::Answer> {
+        inference.begins("grpc", &self.0, asked.model());
+        self.infer(asked, inference.context()).await
+    }
+
+    async fn compressed(&self, request: Request<Asked>) -> Answer<quick::Answer> {
         let (metadata, extensions, asked) = request.into_parts();
         let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
-        inference.begins("grpc", &self.0, asked.model());
-        let answer = self.infer(asked, inference.context()).await?;
-        // It is accepted only where it may be worth it; see [`super::complete`].
+        let answer = self.asked(asked, inference).await?;
+        // It is accepted only where it may be worth it; see [`Calls::answer`](super::Calls::answer).
         let small = metadata.as_ref().contains_key(ACCEPT_ENCODING) && answer.encoded_len() < WORTH_COMPRESSING;
         let mut response = Response::new(answer);
         if small {

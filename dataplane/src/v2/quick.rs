@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     json::{List, MAX_TENSORS, read_slice},
-    parameters::{Parameter, Parameters},
+    parameters::{MAX_PARAMETERS, Parameter, Parameters},
     tensor::{Datatype, MAX_RANK},
 };
 
@@ -118,6 +118,9 @@ impl<'de> Visitor<'de> for Without {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut others, mut own) = (Parameters::new(), None);
         while let Some(Text(name)) = map.next_key()? {
+            if others.len() + usize::from(own.is_some()) == MAX_PARAMETERS {
+                return Err(careful());
+            }
             if name == self.0 {
                 own = Some(map.next_value()?);
             } else {

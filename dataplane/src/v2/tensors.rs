@@ -10,7 +10,7 @@ use super::{BINARY_SIZE, HEADER_LENGTH};
 use crate::{
     error::{Error, Result},
     json::{Members, plain, read_data, shown},
-    parameters::{Parameter, Parameters},
+    parameters::{Bounded, Parameter, Parameters},
     tensor::{Data, Datatype, MAX_RANK, Tensor, element_count},
 };
 
@@ -161,7 +161,8 @@ pub(super) fn no_tensor(place: Place<'_>, error: &serde_json::Error) -> Error {
 }
 
 pub(super) fn read_parameters(raw: Option<&RawValue>, field: &dyn fmt::Display) -> Result<Parameters> {
-    Ok(optional(raw, field, "an object of strings, numbers and bools")?.unwrap_or_default())
+    let parameters: Option<Bounded> = optional(raw, field, "an object of strings, numbers and bools")?;
+    Ok(parameters.map_or_else(Parameters::new, |Bounded(parameters)| parameters))
 }
 
 /// Those of another server's parameters that are any: what else is there (MLServer puts headers) is passed over.

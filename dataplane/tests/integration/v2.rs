@@ -220,7 +220,7 @@ async fn wrong_outputs_ids_and_parameters_are_named() {
         (
             "parameters",
             json!([]),
-            "field `parameters`: expected an object of strings, numbers and bools (invalid type: sequence, expected a map)",
+            "field `parameters`: expected an object of strings, numbers and bools (invalid type: sequence, expected an object)",
         ),
     ] {
         let mut request = request();

@@ -60,6 +60,18 @@ async fn what_decompresses_to_more_than_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_call_is_one_message_however_small_the_others_are() {
+    let (_, channel) = echo().await;
+    let message = framed(&typed(vec![floats(&[0.5])]).encode_to_vec());
+    for encoding in ["gzip", "identity"] {
+        let request = post(INFER).header("grpc-encoding", encoding).body(message.repeat(2)).unwrap();
+        let (headers, _, _) = exchange(&channel, request).await;
+        assert_eq!(headers["x-error-code"], "malformed_body", "{encoding}");
+        assert_eq!(headers["grpc-message"], "expected%20one%20message,%20got%20more", "{encoding}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_compression_is_answered_with_those_that_are_known() {
     let (_, channel) = echo().await;
     let request = post(INFER).header("grpc-encoding", "zstd").body(framed(b"")).unwrap();

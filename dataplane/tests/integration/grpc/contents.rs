@@ -5,7 +5,7 @@ use tonic::Code;
 
 use super::{
     echo, infer, refused,
-    wire::{Choice, Contents, Output, Tensor, floats, raw, tensor, typed},
+    wire::{Choice, Contents, Output, Parameter, Tensor, floats, raw, tensor, typed},
 };
 
 /// A tensor of two elements, or as many as it has, for each datatype that has typed contents.
@@ -190,6 +190,23 @@ async fn raw_contents_are_all_or_none_and_fill_their_shapes() {
     ];
     for (request, message) in cases {
         refused(infer(&channel, request).await, Code::InvalidArgument, "invalid_argument", message);
+    }
+}
+
+#[tokio::test]
+async fn more_parameters_than_a_tensor_may_have_are_refused_before_they_are_read() {
+    let (_, channel) = echo().await;
+    let parameter = Parameter { choice: Some(Choice::Bool(true)) };
+    for (count, fits) in [(128, true), (129, false)] {
+        let parameters = (0..count).map(|number| (number.to_string(), parameter.clone())).collect();
+        let answer = infer(&channel, typed(vec![Tensor { parameters, ..floats(&[0.5]) }])).await;
+        match fits {
+            true => drop(answer.unwrap()),
+            false => {
+                let text = "field `parameters` of a tensor: expected at most 128 parameters, got more";
+                refused(answer, Code::InvalidArgument, "invalid_argument", text);
+            }
+        }
     }
 }
 

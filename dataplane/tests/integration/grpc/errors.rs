@@ -109,6 +109,8 @@ async fn what_is_no_message_is_the_callers_mistake() {
         ("less than it says", framed(b"\x0a\x04echo")[..9].to_vec()),
         ("no frame", b"{\"inputs\": []}".to_vec()),
         ("compressed without saying how", vec![1, 0, 0, 0, 0]),
+        ("compressed in a way that is none", vec![2, 0, 0, 0, 0]),
+        ("two messages", framed(b"").repeat(2)),
         ("nothing", vec![]),
     ];
     for (what, body) in cases {

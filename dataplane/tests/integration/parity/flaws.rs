@@ -80,6 +80,10 @@ fn of_inputs() -> Vec<Flaw> {
     ]
 }
 
+fn many_parameters(ask: Ask) -> Ask {
+    (0..129).fold(ask, |ask, number| ask.with(&format!("p{number}"), true))
+}
+
 fn of_requests() -> Vec<Flaw> {
     let outputs = |outputs| Ask { outputs, ..ask("pair", row()) };
     let rows = LIMIT / 8 + 1;
@@ -88,6 +92,7 @@ fn of_requests() -> Vec<Flaw> {
     vec![
         flaw("an unknown output", outputs(vec!["nope"]), V2, &["output `nope`: model `pair` has no such output"])
             .same(),
+        flaw("more parameters than there may be", many_parameters(ask("pair", row())), V2, &["expected at most 128"]),
         flaw("an output twice", outputs(vec!["x", "x"]), V2, &["output `x`: asked for twice"]).same(),
         flaw("no time at all", ask("pair", row()).with("timeout", 0), V2, names).same(),
         flaw("a time that is none", ask("pair", row()).with("timeout", "soon"), V2, names).same(),
