@@ -46,7 +46,8 @@ impl Routes {
         Box::pin(observe::observe(handler, request, |inference, request| rest.answer(inference, request)))
     }
 
-    /// These and further ones.
+    /// These and further ones. Inferences are told by their path before any router is asked: a route under `/v1/models/` or
+    /// `/v2/models/{m}/infer` is never reached by `POST`.
     ///
     /// # Panics
     /// A route is there already, or both have a fallback.
@@ -101,7 +102,11 @@ fn a_panic(panic: &(dyn Any + Send)) -> Error {
 /// What is served nowhere, said in the caller's protocol.
 async fn unknown(request: Request) -> Response {
     if grpc::is_grpc(request.headers()) {
-        return grpc::refusal(grpc::unknown_method(request.uri()));
+        let error = Arc::new(grpc::unknown_method(request.uri()));
+        let mut response = grpc::refusal(error.clone());
+        // For `crate::observe`, as REST's refusals have it.
+        response.extensions_mut().insert(error);
+        return response;
     }
     rest::unknown_route(&request).into_response()
 }

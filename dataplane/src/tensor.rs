@@ -252,15 +252,24 @@ impl Tensor {
 /// Most dimensions of a tensor. Nested data is read one call a dimension, so a stranger must not choose how many there are.
 pub const MAX_RANK: usize = 32;
 
-/// The product of a shape, or nothing where it overflows.
+/// What the other dimensions of a tensor without elements may come to. No byte of a message stands for them, and a model may well make
+/// outputs as large as they say.
+const MAX_EMPTY: usize = 1 << 24;
+
+/// The product of a shape, or nothing where it overflows, or where a shape without elements says more than a tensor may be large.
 #[must_use]
 pub fn element_count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |count, &dimension| count.checked_mul(dimension))
+    let mut others = shape.iter().filter(|&&dimension| dimension > 0);
+    let product = others.try_fold(1_usize, |count, &dimension| count.checked_mul(dimension))?;
+    if !shape.contains(&0) {
+        return Some(product);
+    }
+    (product <= MAX_EMPTY).then_some(0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BytesData, Data, Tensor};
+    use super::{BytesData, Data, Tensor, element_count};
 
     #[test]
     fn a_shape_that_does_not_fit_its_data_is_refused() {
@@ -272,6 +281,14 @@ mod tests {
     fn a_shape_whose_product_overflows_is_refused() {
         let error = Tensor::new("x", vec![usize::MAX, 2], vec![1.0_f32]).unwrap_err();
         assert!(error.message().contains("too many"), "{error}");
+    }
+
+    #[test]
+    fn a_shape_without_elements_promises_no_more_than_a_message_could_hold() {
+        assert_eq!(element_count(&[0, 3, 1024, 1024]), Some(0));
+        for shape in [[9_000_000_000_000_000_000, 0], [0, usize::MAX], [1 << 25, 0]] {
+            assert_eq!(element_count(&shape), None, "{shape:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub(crate) fn read_slice<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S)
     // What is known to be UTF-8 as a whole is not looked at again piece by piece.
     match std::str::from_utf8(text) {
         Ok(text) => read_all(serde_json::Deserializer::from_str(text), seed),
-        Err(_) => read_all(serde_json::Deserializer::from_slice(text), seed),
+        // The parser says where it stumbles. What it passes over without a look is no JSON either.
+        Err(error) => read_all(serde_json::Deserializer::from_slice(text), seed)
+            .and_then(|_| Err(de::Error::custom(format!("no UTF-8 from byte {} on", error.valid_up_to())))),
     }
 }
 

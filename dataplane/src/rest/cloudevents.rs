@@ -19,7 +19,7 @@ use super::{body::content_type, json_bytes};
 use crate::{
     config::CloudEvents,
     error::{Error, Kind, Result},
-    json::shown,
+    json::{shown, unreadable},
 };
 
 const SPECVERSION: &str = "1.0";
@@ -104,7 +104,7 @@ impl Event {
         };
         let mut others = BTreeMap::new();
         if settings.merge {
-            others = serde_json::from_slice(body).map_err(Error::internal)?;
+            others = serde_json::from_slice(body).map_err(|error| unreadable(&error, "an event"))?;
             others.retain(|name: &String, _: &mut Box<RawValue>| !OWN.contains(&name.as_str()));
         }
         Ok(Some((Self::Structured { others }, data)))

@@ -1,9 +1,8 @@
 //! `GET` and `POST /v2/logging`: what is logged, and from now on. The body of both is `{"level": "info"}`, as `--log-level` takes it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Response};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{body, json};
@@ -14,12 +13,6 @@ use crate::{
     observe::Inference,
     telemetry,
 };
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Logging {
-    level: String,
-}
 
 pub(super) async fn shown(State(handler): State<Arc<Handler>>) -> Result<Response> {
     handler.check_control()?;
@@ -34,11 +27,10 @@ pub(super) async fn change(
 ) -> Result<Response> {
     handler.check_control()?;
     let body = body::read_small(&handler, &headers, body, inference.context()).await?;
-    let Logging { level } =
+    // Not a derived struct: those read a list as well.
+    let asked: BTreeMap<String, String> =
         serde_json::from_slice(&body).map_err(|error| unreadable(&error, "an object with a `level`"))?;
-    if level.trim().is_empty() {
-        return Err(Error::invalid("field `level`: expected a level"));
-    }
-    telemetry::set_filter(&level)?;
+    let level = asked.get("level").filter(|level| asked.len() == 1 && !level.trim().is_empty());
+    telemetry::set_filter(level.ok_or_else(|| Error::invalid("field `level`: expected a level, and nothing else"))?)?;
     Ok(json(&json!({"level": telemetry::filter()?})))
 }

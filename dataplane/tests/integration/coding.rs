@@ -96,7 +96,8 @@ async fn a_body_that_is_not_what_its_coding_says_is_400() {
         flipped[last] ^= 1;
         let cut = whole[..whole.len() - 3].to_vec();
         let longer = [whole.as_slice(), b"more"].concat();
-        for body in [ONE.to_vec(), vec![], flipped, cut, longer] {
+        let members = [vec![gzip(b""); 1024].concat(), whole.clone()].concat();
+        for body in [ONE.to_vec(), vec![], flipped, cut, longer, members] {
             let message = format!("the body is no {coding}, as its Content-Encoding says");
             post(&server, coding, body).await.refuses(400, "malformed_body", &message);
         }

@@ -73,8 +73,10 @@ async fn a_body_that_can_not_be_read_is_400_and_says_why() {
     ] {
         server.post(PREDICT, body).await.refuses(400, "malformed_body", message);
     }
-    let (status, code, _) = server.post(PREDICT, b"{\"instances\": [\"\xff\"]}".to_vec()).await.failure();
-    assert_eq!((status, code.as_str()), (400, "malformed_body"));
+    for body in [&b"{\"instances\": [\"\xff\"]}"[..], b"{\"x\": \"\xff\", \"instances\": [1]}"] {
+        let (status, code, _) = server.post(PREDICT, body.to_vec()).await.failure();
+        assert_eq!((status, code.as_str()), (400, "malformed_body"));
+    }
 }
 
 #[tokio::test]
