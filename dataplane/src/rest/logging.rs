@@ -7,13 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{body, json};
-use crate::{
-    error::{Error, Result},
-    handler::Handler,
-    json::unreadable,
-    observe::Inference,
-    telemetry,
-};
+use crate::{error::Result, handler::Handler, json::unreadable, observe::Inference, telemetry};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,9 +30,6 @@ pub(super) async fn change(
     let body = body::read_small(&handler, &headers, body, inference.context()).await?;
     let Logging { level } =
         serde_json::from_slice(&body).map_err(|error| unreadable(&error, "an object with a `level`"))?;
-    if level.trim().is_empty() {
-        return Err(Error::invalid("field `level`: expected a level"));
-    }
     telemetry::set_filter(&level)?;
     Ok(json(&json!({"level": telemetry::filter()?})))
 }

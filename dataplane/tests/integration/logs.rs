@@ -97,8 +97,16 @@ async fn the_filter_can_be_read_and_changed_where_control_calls_are_on() {
     let level = || async { Client::new().get(&url).send().await.unwrap().text().await.unwrap() };
     let change = async |body: &'static str| Client::new().post(&url).body(body).send().await.unwrap();
     assert_eq!(level().await, r#"{"level":"info"}"#);
-    for wrong in [r#"{"level": "nonsense=nonsense"}"#, r#"{"level": ""}"#, "{}", "[", r#"{"level": "info", "x": 1}"#] {
+    for wrong in [
+        r#"{"level": "nonsense=nonsense"}"#,
+        r#"{"level": "debgu"}"#,
+        r#"{"level": ""}"#,
+        "{}",
+        "[",
+        r#"{"level": "info", "x": 1}"#,
+    ] {
         assert_eq!(change(wrong).await.status(), 400, "{wrong}");
+        assert_eq!(level().await, r#"{"level":"info"}"#, "{wrong}");
     }
     assert_eq!(change(r#"{"level": "warn,dataplane::observe=debug"}"#).await.status(), 200);
     assert_eq!(level().await, r#"{"level":"dataplane::observe=debug,warn"}"#);
