@@ -44,6 +44,7 @@ mod predictor_outage;
 mod predictor_tls;
 mod repository;
 mod serving;
+mod settings;
 mod tls;
 mod toy;
 #[cfg(feature = "otlp")]
