@@ -145,6 +145,19 @@ async fn who_has_left_is_under_way_no_more_though_a_thread_still_computes_for_th
     assert!(lines.iter().all(|line| line["message"] != "requests under way are cut"), "{lines:?}");
 }
 
+#[test]
+fn told_to_stop_while_it_loads_a_model_it_leaves_at_once() {
+    for signal in ["TERM", "INT"] {
+        let toy = Process::loading(&["--load", "600s"]);
+        // There is nothing to read anew yet, and no reason to end.
+        toy.signal("HUP");
+        toy.signal(signal);
+        let (code, lines) = toy.end();
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!((code, messages), (Some(0), vec!["told to stop before it served"]));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn told_twice_it_does_not_wait() {
     for signals in [["INT", "INT"], ["TERM", "TERM"], ["TERM", "INT"]] {
