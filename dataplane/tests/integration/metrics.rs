@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use dataplane::{limits::Limits, repository::Repository};
 use futures_util::future::join_all;
 use tokio::time::{Duration, timeout};
 
-use crate::serving::{Server, server};
+use crate::{
+    echo::Shelf,
+    serving::{Server, server, serving},
+};
 
 const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 
@@ -132,10 +136,12 @@ async fn kserves_histograms_count_the_parts_that_a_request_went_through() {
 
 #[tokio::test]
 async fn what_is_loaded_and_where_it_runs_is_told() {
-    let server = server();
-    let loaded = "model_info{digest=\"\",model=\"sum\",version=\"3\"}";
+    let repository = Repository::default().with_loader("good", Arc::new(Shelf { name: "good", broken: false }));
+    let server = serving(repository, Limits::default());
+    server.handler.repository.load("good").await.unwrap();
+    let loaded = "model_info{digest=\"sha256:0123\",model=\"good\",version=\"3\"}";
     assert_eq!(server.metric(loaded).await, Some(1.0));
-    server.handler.repository.unload("sum").await.unwrap();
+    server.handler.repository.unload("good").await.unwrap();
     assert_eq!(server.metric(loaded).await, None);
     assert_eq!(server.metric("server_info{name=\"toys\",version=\"1\"}").await, Some(1.0));
     assert!(server.metric("process_resident_memory_bytes").await.unwrap() > 100_000.0);
