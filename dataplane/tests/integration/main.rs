@@ -51,4 +51,5 @@ mod toy;
 mod traces;
 mod v1;
 mod v2;
+mod versions;
 mod wire;
