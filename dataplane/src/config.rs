@@ -54,7 +54,7 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_UDS", value_name = "PATH")]
     pub uds: Option<PathBuf>,
 
-    /// Port for health and metrics alone, always in plain text; 0 takes a free one
+    /// Port for health, metrics and the log level alone, always in plain text; 0 takes a free one
     #[arg(long, env = "HEMLINE_ADMIN_PORT")]
     pub admin_port: Option<u16>,
 

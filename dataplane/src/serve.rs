@@ -77,7 +77,7 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// A handler's REST routes on the data listeners; its health and metrics on the admin port.
+    /// A handler's REST routes on the data listeners; its health, metrics and log level on the admin port.
     #[must_use]
     pub fn new(handler: Handler, args: &'a ServerArgs) -> Self {
         let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
