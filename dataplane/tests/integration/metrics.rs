@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use axum::{body::Body, http::Request};
 use dataplane::{limits::Limits, repository::Repository};
 use futures_util::future::join_all;
 use tokio::time::{Duration, timeout};
@@ -110,6 +111,17 @@ async fn the_text_is_what_kserves_aggregator_reads() {
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(typed.contains(&family) || typed.contains(&name), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_scraper_that_would_rather_have_openmetrics_gets_the_same_text() {
+    let server = server();
+    let asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let answer = server.send(Request::get("/metrics").header("accept", asked).body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    // Of OpenMetrics alone: the mark of its end, and counters whose family is without `_total`.
+    assert!(!text.contains("# EOF") && text.contains("# TYPE server_requests_cut_total counter\n"), "{text}");
 }
 
 /// The values of all samples of this name, summed up.
