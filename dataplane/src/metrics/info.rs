@@ -121,25 +121,3 @@ impl Collector for Models {
         family.collect()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use prometheus::core::Collector;
-
-    use super::{Process, Seen};
-    use crate::metrics::PROCESS;
-
-    #[test]
-    fn scrapes_at_the_same_time_count_no_cpu_time_twice() {
-        let process = Process::new(&PROCESS).unwrap();
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| (0..500).for_each(|_| drop(process.collect())));
-            }
-        });
-        // A tick is 0.01; sums of such numbers are not exact.
-        assert!(process.cpu.get() < Seen::now().unwrap().cpu + 0.001);
-    }
-}
