@@ -27,6 +27,10 @@ struct Pause {
     /// How long a request takes, so that there is something to wait for
     #[arg(long, default_value = "0ms", value_parser = config::duration)]
     pause: Duration,
+
+    /// How long the model takes to load
+    #[arg(long, default_value = "0ms", value_parser = config::duration)]
+    load: Duration,
 }
 
 struct Sum {
@@ -49,6 +53,10 @@ impl SyncModel for Sum {
 }
 
 fn publish(own: &Pause, start: &Start<'_>) -> Result<Repository, String> {
+    if !own.load.is_zero() {
+        tracing::info!("loading");
+        thread::sleep(own.load);
+    }
     let columns = ["a", "b"].map(|name| TensorMetadata::new(name, Datatype::Fp32, &[-1, 1])).to_vec();
     let id = TensorMetadata::new("id", Datatype::Bytes, &[-1, 1]);
     let outputs = [("sum", Datatype::Fp32), ("id", Datatype::Bytes)];

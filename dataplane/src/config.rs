@@ -18,7 +18,12 @@ use crate::{
     worker::{Admission, Batching},
 };
 
+mod environment;
 pub(crate) mod kserve;
+mod values;
+
+use values::{attribute, model_name};
+pub use values::{duration, flag, timeout};
 
 /// Exit code of a start that its settings or files made impossible (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -49,7 +54,7 @@ pub struct ServerArgs {
     #[arg(long, env = "HEMLINE_UDS", value_name = "PATH")]
     pub uds: Option<PathBuf>,
 
-    /// Port for health and metrics alone, always in plain text; 0 takes a free one
+    /// Port for health, metrics and the log level alone, always in plain text; 0 takes a free one
     #[arg(long, env = "HEMLINE_ADMIN_PORT")]
     pub admin_port: Option<u16>,
 
@@ -186,14 +191,6 @@ impl Default for CloudEvents {
     }
 }
 
-/// An attribute's value, which has to fit into a header.
-fn attribute(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(text.to_owned());
-    }
-    Err("expected printable ASCII without spaces".to_owned())
-}
-
 impl ServerArgs {
     /// The bounds on a request.
     #[must_use]
@@ -245,15 +242,20 @@ impl BatchArgs {
     }
 }
 
-/// Reads settings from the command line and the environment. KServe writes flags with underscores; both spellings are one flag. Flags of
-/// its servers that mean nothing here are passed over.
+/// Reads settings from the command line and the environment. KServe writes flags with underscores; both spellings are one flag, and
+/// where both came the hyphens stand, which are no doing of KServe's. Else the last of several stands. Flags of its servers that mean
+/// nothing here are passed over, and so are variables that were never meant for this server.
 ///
 /// # Errors
 /// A wrong setting: the exit code to end with. The message is printed. `--help` and `--version` end with success.
 pub fn parse<A: clap::Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, ExitCode> {
-    let arguments = arguments.into_iter().enumerate();
-    let arguments = arguments.map(|(position, argument)| if position == 0 { argument } else { hyphens(argument) });
-    A::try_parse_from(kserve::leave_out(&A::command(), arguments.collect())).map_err(|error| {
+    let command = A::command().args_override_self(true);
+    let arguments = kserve::arguments(&command, arguments);
+    let mut command = environment::own(command, &arguments);
+    let matches = command.try_get_matches_from_mut(arguments);
+    let settings = matches
+        .and_then(|mut matches| A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command)));
+    settings.map_err(|error| {
         if error.use_stderr() {
             return refuse(one_line(&error.render().to_string()));
         }
@@ -281,65 +283,11 @@ fn one_line(message: &str) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
-fn hyphens(argument: OsString) -> OsString {
-    match argument.to_str() {
-        Some(text) if text.starts_with("--") => {
-            let (name, value) = text.split_at(text.find('=').unwrap_or(text.len()));
-            format!("{}{value}", name.replace('_', "-")).into()
-        }
-        _ => argument,
-    }
-}
-
-fn model_name(text: &str) -> Result<String, String> {
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=253).contains(&text.len()) && text.bytes().all(valid) {
-        return Ok(text.to_owned());
-    }
-    Err("expected 1 to 253 letters, digits, `-`, `_` or `.`".to_owned())
-}
-
-/// Reads a flag's truth value in the words that KServe's Python servers take.
-///
-/// # Errors
-/// It is none of them.
-pub fn flag(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "y" | "yes" | "t" | "true" | "on" | "1" => Ok(true),
-        "n" | "no" | "f" | "false" | "off" | "0" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
-/// Reads a duration: a number of seconds, or a number with `ms`, `s` or `m`.
-///
-/// # Errors
-/// It is none, is negative, or is over a day.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)];
-    let (number, scale) =
-        units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale))).unwrap_or((text, &1.0));
-    let seconds = number.trim().parse::<f64>().map(|number| number * scale);
-    match seconds {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("expected a duration such as 500ms, 10s or 1m".to_owned()),
-    }
-}
-
-/// Reads a duration that something is given to be done in, so more than none.
-///
-/// # Errors
-/// As [`duration`], or it is 0.
-pub fn timeout(text: &str) -> Result<Duration, String> {
-    duration(text)
-        .and_then(|timeout| if timeout.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(timeout) })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{BatchArgs, ServerArgs, duration, hyphens, one_line, parse};
+    use super::{BatchArgs, ServerArgs, one_line, parse};
     use crate::worker::Batching;
 
     #[derive(clap::Parser)]
@@ -360,7 +308,45 @@ mod tests {
             let settings = settings(&arguments).ok().unwrap();
             assert_eq!((settings.server.http_port, settings.server.model_name.as_str()), (9, "a_b"));
         }
-        assert_eq!(hyphens("--predictor_host=a_b".into()), "--predictor-host=a_b");
+    }
+
+    #[test]
+    fn what_kserve_adds_stands_back_behind_what_the_user_wrote() {
+        for arguments in [
+            vec![
+                "--http-port",
+                "9",
+                "--model-name=mine",
+                "--timeout-keep-alive=5",
+                "--http_port",
+                "8080",
+                "--model_name",
+                "x",
+            ],
+            vec![
+                "--http_port",
+                "8080",
+                "--model_name=x",
+                "--keep_alive_timeout=9",
+                "--http-port=9",
+                "--model-name",
+                "mine",
+                "--timeout-keep-alive",
+                "5",
+            ],
+        ] {
+            let server = settings(&arguments).ok().unwrap().server;
+            assert_eq!((server.http_port, server.model_name.as_str()), (9, "mine"), "{arguments:?}");
+            assert_eq!(server.connections.keep_alive_timeout, Duration::from_secs(5), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn of_what_is_said_several_times_the_last_stands() {
+        let arguments = ["--queue=1", "--keep-alive-timeout=7", "--timeout-keep-alive", "5", "--queue", "2"];
+        let server = settings(&arguments).ok().unwrap().server;
+        assert_eq!((server.queue, server.connections.keep_alive_timeout), (2, Duration::from_secs(5)));
+        assert_eq!(settings(&["--http_port=1", "--http_port=2"]).ok().unwrap().server.http_port, 2);
     }
 
     #[test]
@@ -403,15 +389,5 @@ mod tests {
     fn a_refusal_is_one_line() {
         let message = "error: the following required arguments were not provided:\n  --store <STORE>\n\nUsage: x\n";
         assert_eq!(one_line(message), "the following required arguments were not provided: --store <STORE>");
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
-        for wrong in ["", "-1s", "x", "1h", "NaN", "90000"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -158,10 +158,10 @@ mod grpc {
 }
 
 /// A failure, with what the caller may read and what only the log may.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: Kind,
     message: String,

@@ -180,7 +180,7 @@ impl Handler {
         let metadata = model.metadata();
         metadata.check(&request)?;
         let context = &within(context, &mut request)?;
-        let (id, outputs) = (request.id.clone(), request.outputs.clone());
+        let (id, asked, outputs) = (request.id.clone(), request.model_version.clone(), request.outputs.clone());
         let begun = Instant::now();
         let answer = in_time(context.deadline(), model.infer(request, context).as_mut()).await;
         context.inferred(begun);
@@ -188,7 +188,9 @@ impl Handler {
         select_outputs(&mut response, &outputs)?;
         response.id = id;
         response.model_name.clone_from(&metadata.name);
-        response.model_version = response.model_version.or_else(|| metadata.version().map(ToOwned::to_owned));
+        // A model may answer to several versions; the one that was asked for is among them, or it would not have been found.
+        let version = || asked.or_else(|| metadata.version().map(ToOwned::to_owned));
+        response.model_version = response.model_version.or_else(version);
         if let Some(digest) = metadata.digest() {
             response.parameters.insert(MODEL_DIGEST.to_owned(), digest.into());
         }

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -61,7 +61,8 @@ struct Fate {
 
 struct Begun {
     metrics: Arc<InferenceMetrics>,
-    _in_flight: InFlight,
+    /// Until the request is answered or its caller leaves. A thread that computes for it may know it for longer.
+    in_flight: Mutex<Option<InFlight>>,
 }
 
 impl Inference {
@@ -72,7 +73,8 @@ impl Inference {
         }
         let model = if handler.repository.has(model) { model } else { "" };
         Span::current().record(MODEL, model);
-        let begun = Begun { metrics: handler.metrics.of(protocol, model), _in_flight: handler.metrics.begin() };
+        let in_flight = Mutex::new(Some(handler.metrics.begin()));
+        let begun = Begun { metrics: handler.metrics.of(protocol, model), in_flight };
         drop(self.0.begun.set(begun));
     }
 
@@ -100,6 +102,13 @@ impl Inference {
     /// What was asked for.
     pub(crate) fn uri(&self) -> &Uri {
         &self.0.uri
+    }
+
+    /// It is under way no more.
+    fn ends(&self) {
+        if let Some(begun) = self.0.begun.get() {
+            drop(begun.in_flight.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 
     fn metrics(&self) -> Option<&InferenceMetrics> {
@@ -133,6 +142,7 @@ struct Observation {
 impl Observation {
     fn end(mut self, response: &mut Response) {
         self.answered = true;
+        self.inference.ends();
         let failure = response.extensions().get::<Arc<Error>>().or_else(|| self.inference.0.failure.get()).cloned();
         let status = response.status();
         let ended = Instant::now();
@@ -182,6 +192,7 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.answered {
+            self.inference.ends();
             if let Some(metrics) = self.inference.metrics() {
                 metrics.ended(ABANDONED, self.begun.elapsed());
             }

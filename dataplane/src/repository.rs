@@ -6,16 +6,18 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::Serialize;
-use tokio::sync::Mutex;
 
 use crate::{
     error::{Error, Kind, Result},
     model::{Model, ModelMetadata},
     snapshot::Snapshot,
+    worker::caught,
 };
 
+mod turns;
 mod watch;
 
+use turns::Turns;
 pub use watch::{fingerprint, watch};
 
 /// Makes a model from where it lies. Called on a thread that may block.
@@ -76,8 +78,7 @@ struct Entry {
     /// One for each version, the newest last.
     models: Vec<Arc<dyn Model>>,
     loader: Option<Arc<dyn Loader>>,
-    /// Held while it is loaded: two loads of one name come one after the other.
-    turn: Arc<Mutex<()>>,
+    turns: Arc<Turns>,
     reason: String,
     /// It was unloaded on purpose, and not loaded since.
     unloaded: bool,
@@ -223,19 +224,23 @@ impl Repository {
     /// # Errors
     /// The name is unknown, was not made to be loaded, or what lies there is unusable: then the old one serves on.
     pub async fn load(&self, name: &str) -> Result<()> {
-        let (repository, name) = (self.clone(), name.to_owned());
+        let (loader, turns) = self.loadable(name)?;
+        let (repository, name, asked) = (self.clone(), name.to_owned(), turns.now());
         // By itself: whoever asked may leave before it is done. Their next call then waits for this one, and does not load beside it.
-        let loading = tokio::spawn(async move { repository.load_in_turn(&name).await });
+        let loading = tokio::spawn(async move { turns.load(asked, || repository.load_in_turn(&name, loader)).await });
         loading.await.unwrap_or_else(|panic| Err(Error::internal(panic)))
     }
 
-    async fn load_in_turn(&self, name: &str) -> Result<()> {
-        let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
-        let Some(loader) = entry.loader else {
-            let text = format!("Model with name {name} was there from the start and can't be loaded anew.");
-            return Err(Error::new(Kind::LoadFailed, text));
-        };
-        let _turn = entry.turn.lock().await;
+    /// The loader of a name, and whose turn it is with it.
+    fn loadable(&self, name: &str) -> Result<(Arc<dyn Loader>, Arc<Turns>)> {
+        let entries = self.0.load();
+        let entry = entries.get(name).ok_or_else(|| Error::unknown_model(name))?;
+        let text = || format!("Model with name {name} was there from the start and can't be loaded anew.");
+        let loader = entry.loader.clone().ok_or_else(|| Error::new(Kind::LoadFailed, text()))?;
+        Ok((loader, entry.turns.clone()))
+    }
+
+    async fn load_in_turn(&self, name: &str, loader: Arc<dyn Loader>) -> Result<()> {
         let made = tokio::task::spawn_blocking(move || made(loader.as_ref())).await;
         let (seen, model) = made.unwrap_or_else(|panic| (None, Err(Error::internal(panic))));
         match model {
@@ -258,14 +263,13 @@ impl Repository {
         }
     }
 
-    /// Stops serving a name. Requests under way end; [`Repository::load`] brings it back.
+    /// Stops serving a name. Requests under way end; [`Repository::load`] brings it back, and nothing else does.
     ///
     /// # Errors
-    /// The name is unknown.
+    /// The name is unknown, or was not made to be loaded: nothing could bring it back.
     pub async fn unload(&self, name: &str) -> Result<()> {
-        let entry = self.0.load().get(name).cloned().ok_or_else(|| Error::unknown_model(name))?;
-        let _turn = entry.turn.lock().await;
-        self.clear(name);
+        let (_, turns) = self.loadable(name)?;
+        turns.unload(|| self.clear(name)).await;
         tracing::info!(model = name, "unloaded");
         Ok(())
     }
@@ -328,9 +332,10 @@ impl Repository {
     }
 }
 
-/// What a loader makes, and the fingerprint of what it made it from: taken first, so that what is exchanged meanwhile is noticed.
+/// What a loader makes, and the fingerprint of what it made it from: taken first, so that what is exchanged meanwhile is noticed, and kept
+/// where the loader panics, so that it does not panic again before something has changed.
 fn made(loader: &dyn Loader) -> (Option<String>, Result<Arc<dyn Model>>) {
-    (loader.fingerprint(), loader.load())
+    (loader.fingerprint(), caught(|| loader.load()).flatten())
 }
 
 /// The model of this name and version, with what else answers to the name.

@@ -35,12 +35,18 @@ use listener::{Listener, Listeners};
 pub use start::{Start, model, start};
 use tls::Current;
 
-/// Runs a server to its end, on a runtime of its own. What is still busy then, a model that is being loaded or a name that is being
+/// Runs a server to its end, on a runtime of its own, its start included: what loads models belongs into `server`, so that being told to
+/// stop meanwhile ends the process. What is still busy at the end, a model that is being loaded or a name that is being
 /// looked up, is not waited for: a drain has one deadline.
 pub fn block_on(server: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(server);
+            let code = runtime.block_on(async {
+                match drain::leave_while_starting() {
+                    Ok(()) => server.await,
+                    Err(error) => refuse(format_args!("signals can't be heard: {error}")),
+                }
+            });
             runtime.shutdown_background();
             code
         }
@@ -71,7 +77,7 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// A handler's REST routes on the data listeners; its health and metrics on the admin port.
+    /// A handler's REST routes on the data listeners; its health, metrics and log level on the admin port.
     #[must_use]
     pub fn new(handler: Handler, args: &'a ServerArgs) -> Self {
         let (readiness, metrics) = (handler.readiness.clone(), handler.metrics.clone());
@@ -135,6 +141,7 @@ impl<'a> Server<'a> {
     async fn serve(self, tls: Option<Current>, listeners: Listeners) -> io::Result<()> {
         // Heard from before anybody is told that this server listens.
         let mut signals = Signals::hear(self.reload.clone())?;
+        drain::started().await;
         let address = |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address.clone());
         tracing::info!(
             rest = listeners.rest.address,
@@ -147,8 +154,10 @@ impl<'a> Server<'a> {
         );
         let closing = self.accept(tls, listeners);
         let delay = signals.stop(self.args.drain_delay).await;
-        drain::drain(self.args, delay, &mut signals, closing, (&self.readiness, &self.metrics)).await;
-        self.telemetry.flush().await;
+        let again = drain::drain(self.args, delay, &mut signals, closing, (&self.readiness, &self.metrics)).await;
+        if !again {
+            drain::unless_told(self.telemetry.flush(), &mut signals).await;
+        }
         tracing::info!("stopped");
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::{backtrace::BacktraceStatus, env, io, panic, sync::Arc, sync::OnceLock, time::Duration};
 
 use io::IsTerminal;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::{
     error::{Error, Kind as ErrorKind, Result},
@@ -83,13 +85,14 @@ fn tracer(_: &str, _: &TelemetryArgs, _: ServerInfo, _: &Metrics) -> Result<Arc<
 /// # Errors
 /// The filter can't be read.
 pub fn init(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log-level `{filter}`: {error}"))?;
+    let filter = read_filter(filter).map_err(|reason| format!("--log-level `{filter}`: {reason}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let terminal = io::stderr().is_terminal();
     let layer: Box<dyn Layer<_> + Send + Sync> = if terminal {
         Box::new(fmt::layer().with_writer(io::stderr))
     } else {
-        Box::new(JsonLines::new(io::stderr, env::var("INFERENCE_SERVICE_NAME").ok()))
+        let service = env::var("INFERENCE_SERVICE_NAME").ok().filter(|name| !name.is_empty());
+        Box::new(JsonLines::new(io::stderr, service))
     };
     let registry = tracing_subscriber::registry().with(filter).with(layer);
     // A second start in one process (tests) keeps the first one's logs.
@@ -117,15 +120,29 @@ pub fn filter() -> Result<String> {
 /// # Errors
 /// The filter can't be read, or this process's logs were not started here.
 pub fn set_filter(filter: &str) -> Result<()> {
-    let expected = "expected error, warn, info, debug, trace, or target=level,…";
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| Error::invalid(format!("field `level`: {expected} ({error})")))?;
+    let filter = read_filter(filter).map_err(|reason| Error::invalid(format!("field `level`: {reason}")))?;
     let handle = FILTER.get().ok_or_else(no_filter)?;
     let text = filter.to_string();
     handle.reload(filter).map_err(Error::internal)?;
     // At the level of warnings: who looks for lines that are missing should find this one.
     tracing::warn!(filter = text, "the log's filter was changed");
     Ok(())
+}
+
+/// A filter as `RUST_LOG` has it, but for one thing: a word alone is a level here and never a target, or a misspelt level would leave
+/// a log of nothing. Python's words are read too.
+fn read_filter(text: &str) -> Result<EnvFilter, String> {
+    let expected = "expected error, warn, info, debug, trace, off, or target=level,…";
+    let directive = |part: &str| match part.to_ascii_lowercase().as_str() {
+        "warning" => Ok("warn".to_owned()),
+        "critical" | "fatal" => Ok("error".to_owned()),
+        word if part.contains(['=', '[']) || (!word.is_empty() && word.parse::<LevelFilter>().is_ok()) => {
+            Ok(part.to_owned())
+        }
+        _ => Err(expected.to_owned()),
+    };
+    let directives = text.split(',').map(str::trim).map(directive).collect::<Result<Vec<_>, _>>()?;
+    EnvFilter::try_new(directives.join(",")).map_err(|error| format!("{expected} ({error})"))
 }
 
 fn no_filter() -> Error {
@@ -141,5 +158,27 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
         tracing::error!(place, %backtrace, "panicked: {message}");
     } else {
         tracing::error!(place, "panicked: {message}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_filter;
+
+    #[test]
+    fn a_word_alone_is_a_level_in_rusts_words_or_pythons() {
+        for (text, filter) in [
+            ("info", "info"),
+            ("WARNING", "warn"),
+            ("Critical", "error"),
+            ("off", "off"),
+            ("warn, dataplane::observe=debug", "dataplane::observe=debug,warn"),
+            ("info,dataplane[request]=trace", "info,dataplane[request]=trace"),
+        ] {
+            assert_eq!(read_filter(text).unwrap().to_string(), filter, "{text}");
+        }
+        for wrong in ["", "debgu", "dataplane", "info,", "info,hyper", "dataplane=debgu"] {
+            assert!(read_filter(wrong).is_err(), "{wrong}");
+        }
     }
 }

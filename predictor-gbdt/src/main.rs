@@ -19,8 +19,15 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    match telemetry::init(&args.server.log_level).and_then(|()| handler(&args)) {
-        Ok(handler) => serve::block_on(serve::run(handler, &args.server, std::future::ready(()))),
+    match telemetry::init(&args.server.log_level) {
+        Ok(()) => serve::block_on(run(&args)),
+        Err(reason) => config::refuse(reason),
+    }
+}
+
+async fn run(args: &Args) -> ExitCode {
+    match handler(args) {
+        Ok(handler) => serve::run(handler, &args.server, std::future::ready(())).await,
         Err(reason) => config::refuse(reason),
     }
 }

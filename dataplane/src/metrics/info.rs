@@ -1,6 +1,9 @@
 //! What is looked up when a scraper asks: the process, and which models are loaded.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, PoisonError},
+};
 
 use prometheus::{
     Counter, Gauge, IntGaugeVec, Opts,
@@ -25,6 +28,8 @@ pub(super) struct Process {
     memory: Gauge,
     started: Gauge,
     files: Gauge,
+    /// Held from a look to where it is counted: of two scrapes at once each would add what the other has added already.
+    looking: Mutex<()>,
 }
 
 impl Process {
@@ -35,6 +40,7 @@ impl Process {
             memory: gauge(memory)?,
             started: gauge(started)?,
             files: gauge(files)?,
+            looking: Mutex::default(),
         })
     }
 }
@@ -45,8 +51,8 @@ impl Collector for Process {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = Seen::now() else { return Vec::new() };
-        // A scrape that comes at the same time may have been here first; a counter can't go back.
         self.cpu.inc_by((seen.cpu - self.cpu.get()).max(0.0));
         self.memory.set(seen.memory);
         self.started.set(seen.started);

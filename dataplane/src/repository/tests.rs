@@ -113,6 +113,41 @@ async fn a_model_without_a_loader_is_not_loaded_anew() {
     assert_eq!(version(&repository).as_deref(), Some("1"));
 }
 
+#[tokio::test]
+async fn a_model_that_nothing_could_bring_back_is_not_unloaded() {
+    let repository = Repository::default().with(Named::new("m", 1));
+    assert_eq!(repository.unload("m").await.unwrap_err().kind(), Kind::LoadFailed);
+    assert_eq!(version(&repository).as_deref(), Some("1"));
+}
+
+/// Panics whenever it loads, and counts that.
+#[derive(Default)]
+struct Panicking(AtomicU32);
+
+impl Loader for Panicking {
+    fn load(&self) -> Result<Arc<dyn Model>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("as meant");
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some("always the same".to_owned())
+    }
+}
+
+#[tokio::test]
+async fn a_loader_that_panics_is_tried_again_only_when_it_is_asked_for() {
+    let panicking = Arc::new(Panicking::default());
+    let repository = Repository::default().with_loader("m", panicking.clone());
+    let (watching, _ask) = watched(&repository);
+    until(|| !repository.index()[0].reason.is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(panicking.0.load(Ordering::Relaxed), 1);
+    assert_eq!(repository.load("m").await.unwrap_err().kind(), Kind::LoadFailed);
+    assert_eq!(panicking.0.load(Ordering::Relaxed), 2);
+    watching.abort();
+}
+
 /// Never finds anything good.
 struct Bad;
 
@@ -197,6 +232,65 @@ async fn a_load_whose_caller_leaves_is_done_all_the_same_and_the_next_waits_for_
     go.send(()).unwrap();
     second.await.unwrap().unwrap();
     assert_eq!(version(&repository).as_deref(), Some("2"));
+}
+
+/// Lets every task go as far as it goes by itself.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn however_often_it_is_asked_for_during_a_load_there_is_one_more() {
+    let (slow, go) = Slow::new();
+    let repository = Repository::default().with_loader("m", slow.clone());
+    let load = || {
+        let repository = repository.clone();
+        tokio::spawn(async move { repository.load("m").await })
+    };
+    let mut loads = vec![load()];
+    until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
+    loads.extend([(); 5].map(|()| load()));
+    settle().await;
+    (0..6).for_each(|_| go.send(()).unwrap());
+    for load in loads {
+        load.await.unwrap().unwrap();
+    }
+    assert_eq!(
+        version(&repository).as_deref(),
+        Some("2"),
+        "what was asked for after a load began is a load of its own"
+    );
+    repository.load("m").await.unwrap();
+    assert_eq!(slow.loads.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_load_that_was_asked_for_after_an_unload_is_one_of_its_own() {
+    let (slow, go) = Slow::new();
+    let repository = Repository::default().with_loader("m", slow.clone());
+    let load = || {
+        let repository = repository.clone();
+        tokio::spawn(async move { repository.load("m").await })
+    };
+    let first = load();
+    until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
+    // Both loads were asked for before the one of them began, and the unload between them.
+    let second = load();
+    settle().await;
+    let unload = tokio::spawn({
+        let repository = repository.clone();
+        async move { repository.unload("m").await }
+    });
+    settle().await;
+    let third = load();
+    settle().await;
+    (0..3).for_each(|_| go.send(()).unwrap());
+    for ended in [first, second, unload, third] {
+        ended.await.unwrap().unwrap();
+    }
+    assert_eq!(version(&repository).as_deref(), Some("3"));
 }
 
 /// A watch that looks all the time.

@@ -1,4 +1,4 @@
-//! The admin port's own routes: health and metrics, as the data ports answer them.
+//! The admin port's own routes: health, metrics and the log level, as the data ports answer them.
 
 use std::convert::Infallible;
 
@@ -10,10 +10,10 @@ use crate::{
     router::Routes,
 };
 
-/// What probes and scrapers ask for.
-const PATHS: [&str; 4] = ["/", "/metrics", "/v2/health/live", "/v2/health/ready"];
+/// What probes, scrapers and whoever looks after the server ask for.
+const PATHS: [&str; 5] = ["/", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/logging"];
 
-/// Health and metrics of `data`, and nothing else of it.
+/// These paths of `data`, and nothing else of it.
 pub(super) fn router(data: &Routes) -> Router {
     let data = data.clone();
     let answer = service_fn(move |request: Request| -> _ {

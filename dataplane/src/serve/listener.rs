@@ -157,7 +157,7 @@ impl Socket {
         match self {
             Self::Tcp(listener) => {
                 let listener = listener.into_std()?;
-                while let Some((stream, _)) = pending(listener.accept())? {
+                while let Some((stream, _)) = pending(|| listener.accept())? {
                     stream.set_nonblocking(true)?;
                     served(tcp(TcpStream::from_std(stream)?));
                 }
@@ -165,7 +165,7 @@ impl Socket {
             Self::Unix(listener, file) => {
                 drop(file);
                 let listener = listener.into_std()?;
-                while let Some((stream, _)) = pending(listener.accept())? {
+                while let Some((stream, _)) = pending(|| listener.accept())? {
                     stream.set_nonblocking(true)?;
                     served(Box::new(UnixStream::from_std(stream)?));
                 }
@@ -181,12 +181,15 @@ fn tcp(stream: TcpStream) -> Box<dyn Stream> {
     Box::new(stream)
 }
 
-/// What a listener that never blocks has accepted; none where nobody waits.
-fn pending<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
-    match accepted {
-        Ok(accepted) => Ok(Some(accepted)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+/// What a listener that never blocks has accepted; none where nobody waits. One who left before does not stand in the others' way.
+fn pending<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
+    loop {
+        match accept() {
+            Ok(accepted) => return Ok(Some(accepted)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if is_callers(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -241,5 +244,22 @@ impl Seldom {
             self.0 = Some(Instant::now());
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::pending;
+
+    #[test]
+    fn who_left_the_backlog_does_not_lose_the_others() {
+        let waiting =
+            [Err(ErrorKind::ConnectionAborted), Ok(1), Err(ErrorKind::Interrupted), Err(ErrorKind::WouldBlock)];
+        let mut waiting = waiting.into_iter().map(|accepted| accepted.map_err(Error::from));
+        let mut next = || pending(|| waiting.next().unwrap());
+        assert_eq!((next().unwrap(), next().unwrap()), (Some(1), None));
+        assert!(pending(|| Err::<(), _>(Error::other("no file descriptor"))).is_err());
     }
 }

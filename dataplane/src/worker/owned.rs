@@ -1,6 +1,11 @@
 //! A model that computes, on threads of its own.
 
-use std::{io, iter, marker::PhantomData, sync::Arc, time::Instant};
+use std::{
+    io, iter,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -84,20 +89,26 @@ fn gather(first: Ask, turns: &Turns<Ask>, batching: Batching) -> Vec<Ask> {
     else {
         return vec![first];
     };
-    // What is added to now must not reach past the end of time, which would be a panic. And whoever would be late takes half of what time
-    // there is for waiting, and leaves the rest for the work.
-    let now = Instant::now();
-    let left = first.context.deadline().saturating_duration_since(now);
-    let until = now + batching.max_delay.min(Batching::LONGEST_DELAY).min(left / 2);
+    let until = longest(batching.max_delay, first.context.deadline(), Instant::now());
     let more = turns.gather(until, |next| match next.rows {
         Some(rows) if rows <= room && compatible(&first.request, &next.request) => {
             room -= rows;
-            // Nobody who is in a hurry is made to wait for more.
-            if room == 0 || next.context.deadline() <= until { Fit::Last } else { Fit::More }
+            let earlier = longest(batching.max_delay, next.context.deadline(), Instant::now());
+            match room {
+                0 => Fit::Last,
+                _ if earlier < until => Fit::MoreUntil(earlier),
+                _ => Fit::More,
+            }
         }
         _ => Fit::Not,
     });
     iter::once(first).chain(more).collect()
+}
+
+/// How long a request with this deadline waits for others: half of the time that it has at most, so that the rest is left for the work.
+fn longest(delay: Duration, deadline: Instant, now: Instant) -> Instant {
+    // What is added to now must not reach past the end of time, which would be a panic.
+    now + delay.min(Batching::LONGEST_DELAY).min(deadline.saturating_duration_since(now) / 2)
 }
 
 /// Computes what somebody still waits for, and tells each their own.
@@ -160,4 +171,23 @@ fn begin(ask: Ask) -> Option<Ask> {
 /// Rows as they are measured: also of requests that can't be in a batch.
 fn first_dimension(request: &InferRequest) -> usize {
     request.inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::longest;
+
+    #[test]
+    fn nobody_waits_for_others_beyond_half_of_their_time() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        for (left, waits) in
+            [(10 * second, second), (second * 105 / 100, second * 105 / 200), (Duration::ZERO, Duration::ZERO)]
+        {
+            assert_eq!(longest(second, now + left, now), now + waits, "{left:?}");
+        }
+        assert_eq!(longest(second, now.checked_sub(second).unwrap(), now), now);
+        assert!(longest(Duration::MAX, now + second, now) < now + second);
+    }
 }

@@ -43,6 +43,8 @@ pub(super) enum Refused {
 pub(super) enum Fit {
     /// It is taken, and the next one is looked at.
     More,
+    /// The same, but from now on nothing is waited for longer than until then.
+    MoreUntil(Instant),
     /// It is taken, and no more.
     Last,
     /// It stays, and so does all behind it.
@@ -140,12 +142,12 @@ impl<T> Receiver<T> {
 
     /// Takes items from the front while `fit` says so. Waits for more at most until then; what is there already is taken in any case.
     /// `fit` is asked with the queue locked.
-    pub(super) fn gather(&self, until: Instant, mut fit: impl FnMut(&T) -> Fit) -> Vec<T> {
+    pub(super) fn gather(&self, mut until: Instant, mut fit: impl FnMut(&T) -> Fit) -> Vec<T> {
         let shared = &self.0.0;
         let (mut gathered, mut over) = (Vec::new(), false);
         let mut line = lock(&shared.line);
         line.gathering += 1;
-        while line.take(&mut gathered, &mut fit) && !over && !line.closed {
+        while line.take(&mut gathered, &mut fit, &mut until) && !over && !line.closed {
             (line, over) = wait_until(&shared.line, &shared.more, line, until);
         }
         line.gathering -= 1;
@@ -155,16 +157,18 @@ impl<T> Receiver<T> {
 }
 
 impl<T> Line<T> {
-    /// Takes from the front what fits; whether more may.
-    fn take(&mut self, gathered: &mut Vec<T>, fit: &mut impl FnMut(&T) -> Fit) -> bool {
+    /// Takes from the front what fits; whether more may, and until when.
+    fn take(&mut self, gathered: &mut Vec<T>, fit: &mut impl FnMut(&T) -> Fit, until: &mut Instant) -> bool {
         while let Some((_, first)) = self.items.front() {
             let fits = fit(first);
             if fits == Fit::Not {
                 return false;
             }
             gathered.extend(self.items.pop_front().map(|(_, item)| item));
-            if fits == Fit::Last {
-                return false;
+            match fits {
+                Fit::MoreUntil(earlier) => *until = earlier.min(*until),
+                Fit::Last => return false,
+                Fit::More | Fit::Not => {}
             }
         }
         true
@@ -256,6 +260,18 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(gatherer.join().unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn who_has_less_time_than_the_first_ends_the_gathering_earlier() {
+        let (sender, receiver) = queue(4);
+        let (now, tomorrow) = (Instant::now(), Instant::now() + Duration::from_secs(86_400));
+        for item in 0..3 {
+            sender.try_push(item).unwrap();
+        }
+        // What is there already is taken all the same, and nobody's later end makes up for an earlier one.
+        let fit = |item: &i32| Fit::MoreUntil(if *item == 1 { now } else { tomorrow });
+        assert_eq!(receiver.gather(tomorrow, fit), [0, 1, 2]);
     }
 
     #[test]

@@ -55,16 +55,29 @@ async fn connections_are_counted_by_their_listener() {
 }
 
 #[tokio::test]
-async fn the_admin_port_answers_health_and_metrics_and_nothing_else() {
-    let toy = Process::start(&["--admin-port", "0"]);
+async fn the_admin_port_answers_health_metrics_and_the_log_level_and_nothing_else() {
+    let toy = Process::start(&["--admin-port", "0", "--enable-control"]);
     let mut admin = connect(&toy, "admin").await;
-    for path in ["/", "/metrics", "/v2/health/live", "/v2/health/ready"] {
+    for path in ["/", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/logging"] {
         assert_eq!(ask(&mut admin, &get(path)).await.unwrap().status, 200, "{path}");
     }
+    let changed = ask(&mut admin, &post("/v2/logging", r#"{"level": "warn"}"#)).await.unwrap();
+    assert_eq!((changed.status, changed.body.as_str()), (200, r#"{"level":"warn"}"#));
     for request in [get("/v2"), get("/v2/models/toy"), post(PREDICT, BODY)] {
         let answer = ask(&mut admin, &request).await.unwrap();
         assert_eq!(answer.status, 404, "{request}");
         assert!(answer.body.contains("unknown_route"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn the_admin_port_changes_nothing_where_control_calls_are_off() {
+    let toy = Process::start(&["--admin-port", "0"]);
+    let mut admin = connect(&toy, "admin").await;
+    for request in [get("/v2/logging"), post("/v2/logging", r#"{"level": "warn"}"#)] {
+        let answer = ask(&mut admin, &request).await.unwrap();
+        assert_eq!(answer.status, 403, "{request}");
+        assert!(answer.body.contains("control_disabled"), "{}", answer.body);
     }
 }
 

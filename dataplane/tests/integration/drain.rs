@@ -4,8 +4,13 @@ use std::net::TcpStream;
 
 use reqwest::{Client, StatusCode};
 use tempfile::tempdir;
+use tonic::transport::Endpoint;
 
 use crate::{
+    grpc::{
+        self,
+        wire::{Contents, InferRequest, Tensor, floats, tensor, typed},
+    },
     toy::Process,
     wire::{Http2, ask, connect, ends, get, metric, pause, post, read, reply, send, soon},
 };
@@ -14,17 +19,27 @@ const PREDICT: &str = "/v1/models/toy:predict";
 const ANSWER: &str = r#"{"predictions":[{"sums":[3.0],"ids":["x"]}]}"#;
 const BODY: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 
+/// Waits until the server says that so many requests are under way.
+async fn until_under_way(toy: &Process, count: f64) {
+    while metric(toy, "rest", "inference_requests_in_flight ").await != Some(count) {
+        pause().await;
+    }
+}
+
 /// A request under way, seen so by the server.
 async fn under_way(toy: &Process) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
     let url = format!("{}/v1/models/toy:predict", toy.url);
     let asked = tokio::spawn(async move { Client::new().post(url).body(BODY).send().await });
-    loop {
-        let text = reqwest::get(format!("{}/metrics", toy.url)).await.unwrap().text().await.unwrap();
-        if text.lines().any(|line| line == "inference_requests_in_flight 1") {
-            return asked;
-        }
-        pause().await;
-    }
+    until_under_way(toy, 1.0).await;
+    asked
+}
+
+/// What [`BODY`] asks, over gRPC.
+fn message() -> InferRequest {
+    let column = |name: &str, number| Tensor { name: name.to_owned(), shape: vec![1, 1], ..floats(&[number]) };
+    let ids = Contents { bytes: vec![axum::body::Bytes::from_static(b"x")], ..Contents::default() };
+    let id = Tensor { contents: Some(ids), ..tensor("id", "BYTES", &[1, 1]) };
+    InferRequest { model_name: "toy".to_owned(), ..typed(vec![column("a", 1.0), column("b", 2.0), id]) }
 }
 
 async fn ready(toy: &Process) -> Option<StatusCode> {
@@ -82,6 +97,65 @@ async fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
     assert_eq!(code, Some(0));
     let cut = lines.iter().find(|line| line["message"] == "requests under way are cut").unwrap();
     assert_eq!((cut["requests"].as_i64(), cut["level"].as_str()), (Some(1), Some("WARN")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_deadline_cuts_and_counts_the_requests_of_every_protocol() {
+    let toy = Process::start(&[
+        "--workers",
+        "2",
+        "--pause",
+        "600s",
+        "--request-timeout",
+        "600s",
+        "--drain-delay",
+        "0",
+        "--drain-timeout",
+        "50ms",
+    ]);
+    let rest = under_way(&toy).await;
+    let channel = Endpoint::from_shared(format!("http://{}", toy.address("grpc").unwrap())).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let called = tokio::spawn(async move { grpc::infer(&channel, message()).await });
+    until_under_way(&toy, 2.0).await;
+    toy.signal("TERM");
+    assert!(rest.await.unwrap().is_err());
+    assert!(called.await.unwrap().is_err());
+    let (code, lines) = toy.end();
+    assert_eq!(code, Some(0));
+    let cut: Vec<_> = lines.iter().filter(|line| line["message"] == "requests under way are cut").collect();
+    assert_eq!(cut.len(), 1, "{lines:?}");
+    assert_eq!((&cut[0]["requests"], &cut[0]["reason"]), (&2.into(), &"the drain timeout passed".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_is_under_way_no_more_though_a_thread_still_computes_for_them() {
+    let toy = Process::start(&["--pause", "600s", "--request-timeout", "600s", "--drain-delay", "0"]);
+    let asked = under_way(&toy).await;
+    toy.until_logged("adding up");
+    asked.abort();
+    let abandoned = r#"inference_requests_total{code="abandoned",model="toy",protocol="v1"}"#;
+    while metric(&toy, "rest", abandoned).await != Some(1.0) {
+        pause().await;
+    }
+    assert_eq!(metric(&toy, "rest", "inference_requests_in_flight ").await, Some(0.0));
+    toy.signal("TERM");
+    let (code, lines) = toy.end();
+    assert_eq!(code, Some(0));
+    assert!(lines.iter().all(|line| line["message"] != "requests under way are cut"), "{lines:?}");
+}
+
+#[test]
+fn told_to_stop_while_it_loads_a_model_it_leaves_at_once() {
+    for signal in ["TERM", "INT"] {
+        let toy = Process::loading(&["--load", "600s"]);
+        // There is nothing to read anew yet, and no reason to end.
+        toy.signal("HUP");
+        toy.signal(signal);
+        let (code, lines) = toy.end();
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!((code, messages), (Some(0), vec!["told to stop before it served"]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,22 @@ async fn a_line_is_short_however_long_the_path_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_quotes_little_of_what_it_refuses() {
+    let long = "s".repeat(60_000);
+    let element =
+        format!(r#"{{"inputs": [{{"name": "a", "datatype": "FP32", "shape": [1, 1], "data": ["{long}"]}}]}}"#);
+    let body = format!("\"{long}\"");
+    let path = "/v2/models/toy/infer";
+    let lines = logged(&[], &[(path, &element), (path, &body)]).await;
+    let refused: Vec<_> = lines.iter().filter(|line| line["message"] == "refused").map(ToString::to_string).collect();
+    assert_eq!(refused.len(), 2);
+    assert!(refused[0].contains(&long[..30]) && !refused[0].contains(&long[..41]), "{}", refused[0]);
+    assert!(!refused[1].contains(&long[..2049]), "{}", refused[1]);
+    let rest = |line: &&Value| line["message"] != "refused";
+    assert!(lines.iter().filter(rest).all(|line| !line.to_string().contains(&long[..10])), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_shows_a_line_does_not_hide_whose_it_is() {
     let lines = logged(&["--log-level", "warn,dataplane::serve=info"], &[("/v2/models/toy/infer", "{}")]).await;
     of_request(&lines, "refused");
@@ -97,9 +113,18 @@ async fn the_filter_can_be_read_and_changed_where_control_calls_are_on() {
     let level = || async { Client::new().get(&url).send().await.unwrap().text().await.unwrap() };
     let change = async |body: &'static str| Client::new().post(&url).body(body).send().await.unwrap();
     assert_eq!(level().await, r#"{"level":"info"}"#);
-    let wrong = [r#"{"level": ""}"#, "{}", "[", r#"["debug"]"#, r#"{"level": "info", "x": "1"}"#, r#"{"level": 1}"#];
-    for wrong in [r#"{"level": "nonsense=nonsense"}"#].iter().chain(&wrong) {
+    for wrong in [
+        r#"{"level": "nonsense=nonsense"}"#,
+        r#"{"level": "debgu"}"#,
+        r#"{"level": ""}"#,
+        r#"{"level": 1}"#,
+        "{}",
+        "[",
+        r#"["debug"]"#,
+        r#"{"level": "info", "x": "1"}"#,
+    ] {
         assert_eq!(change(wrong).await.status(), 400, "{wrong}");
+        assert_eq!(level().await, r#"{"level":"info"}"#, "{wrong}");
     }
     assert_eq!(change(r#"{"level": "warn,dataplane::observe=debug"}"#).await.status(), 200);
     assert_eq!(level().await, r#"{"level":"dataplane::observe=debug,warn"}"#);

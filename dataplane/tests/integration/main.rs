@@ -44,10 +44,12 @@ mod predictor_outage;
 mod predictor_tls;
 mod repository;
 mod serving;
+mod settings;
 mod tls;
 mod toy;
 #[cfg(feature = "otlp")]
 mod traces;
 mod v1;
 mod v2;
+mod versions;
 mod wire;

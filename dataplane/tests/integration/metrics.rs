@@ -2,10 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use axum::{body::Body, http::Request};
+use dataplane::{limits::Limits, repository::Repository};
 use futures_util::future::join_all;
 use tokio::time::{Duration, timeout};
 
-use crate::serving::{Server, server};
+use crate::{
+    echo::Shelf,
+    serving::{Server, server, serving},
+};
 
 const GOOD: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 
@@ -108,6 +113,17 @@ async fn the_text_is_what_kserves_aggregator_reads() {
     }
 }
 
+#[tokio::test]
+async fn a_scraper_that_would_rather_have_openmetrics_gets_the_same_text() {
+    let server = server();
+    let asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let answer = server.send(Request::get("/metrics").header("accept", asked).body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    // Of OpenMetrics alone: the mark of its end, and counters whose family is without `_total`.
+    assert!(!text.contains("# EOF") && text.contains("# TYPE server_requests_cut_total counter\n"), "{text}");
+}
+
 /// The values of all samples of this name, summed up.
 async fn sum(server: &Server, name: &str) -> f64 {
     let text = server.get("/metrics").await.text();
@@ -132,10 +148,12 @@ async fn kserves_histograms_count_the_parts_that_a_request_went_through() {
 
 #[tokio::test]
 async fn what_is_loaded_and_where_it_runs_is_told() {
-    let server = server();
-    let loaded = "model_info{digest=\"\",model=\"sum\",version=\"3\"}";
+    let repository = Repository::default().with_loader("good", Arc::new(Shelf { name: "good", broken: false }));
+    let server = serving(repository, Limits::default());
+    server.handler.repository.load("good").await.unwrap();
+    let loaded = "model_info{digest=\"sha256:0123\",model=\"good\",version=\"3\"}";
     assert_eq!(server.metric(loaded).await, Some(1.0));
-    server.handler.repository.unload("sum").await.unwrap();
+    server.handler.repository.unload("good").await.unwrap();
     assert_eq!(server.metric(loaded).await, None);
     assert_eq!(server.metric("server_info{name=\"toys\",version=\"1\"}").await, Some(1.0));
     assert!(server.metric("process_resident_memory_bytes").await.unwrap() > 100_000.0);

@@ -75,7 +75,12 @@ async fn a_load_that_can_not_be_done_as_asked_is_refused() {
     server.post("/v2/repository/models/bad/load", "").await.refuses(409, "load_failed", message);
     let reason = "the last load failed: its checksum is wrong";
     assert_eq!(index(&server, "").await[0], line("bad", "", "UNAVAILABLE", reason));
-    assert_eq!(server.post("/v2/repository/models/fixed/load", "").await.failure().1, "load_failed");
+    let message = "Model with name fixed was there from the start and can't be loaded anew.";
+    for call in ["load", "unload"] {
+        let answer = server.post(&format!("/v2/repository/models/fixed/{call}"), "").await;
+        answer.refuses(409, "load_failed", message);
+    }
+    server.get("/v2/models/fixed/ready").await.json();
     for call in ["load", "unload"] {
         let answer = server.post(&format!("/v2/repository/models/nope/{call}"), "").await;
         answer.refuses(404, "unknown_model", "Model with name nope does not exist.");

@@ -19,7 +19,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     toy::Process,
-    wire::{Http2, ask, connect, ends, get, metric, pause, send, soon},
+    wire::{Http2, ask, connect, ends, get, metric, pause, reply, send, soon},
 };
 
 const FAILURES: &str = "server_tls_handshake_failures_total";
@@ -240,6 +240,42 @@ async fn with_mutual_tls_only_the_authoritys_callers_get_in() {
         let mut stream = meet(&client(&servers, &["http/1.1"], Some(&own)), &toy, listener).await.unwrap();
         assert_eq!(ask(&mut stream, &get("/v2")).await.unwrap().status, 200);
     }
+}
+
+#[tokio::test]
+async fn another_authority_of_callers_is_taken_up_and_a_bad_one_refused() {
+    let (servers, old, new) = (Authority::new(), Authority::new(), Authority::new());
+    let folder = tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let swap = |text: &str| {
+        fs::write(folder.path().join("next"), text).unwrap();
+        fs::rename(folder.path().join("next"), &ca).unwrap();
+    };
+    swap(&old.pem);
+    let secret = Secret::of(&servers.sign("toy.shop"));
+    let toy = secret.start(&["--tls-client-ca", ca.to_str().unwrap()]);
+    let callers = [old.sign("caller"), new.sign("caller")];
+    let [before, after] = callers.each_ref().map(|own| client(&servers, &["http/1.1"], Some(own)));
+    let gets_in = async |client: &TlsConnector| match meet(client, &toy, "rest").await {
+        // In TLS 1.3 a caller hears of the refusal with its first read.
+        Ok(mut stream) => {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, get("/v2").as_bytes()).await;
+            reply(&mut stream).await.is_some()
+        }
+        Err(_) => false,
+    };
+    assert!(gets_in(&before).await && !gets_in(&after).await);
+    swap("no authority");
+    toy.signal("HUP");
+    let refused = toy.until_logged("the changed TLS files are refused; the old ones stay in use");
+    assert!(refused["reason"].as_str().unwrap().starts_with("--tls-client-ca"), "{refused}");
+    assert!(gets_in(&before).await && !gets_in(&after).await);
+    swap(&new.pem);
+    toy.signal("HUP");
+    while !gets_in(&after).await {
+        pause().await;
+    }
+    assert!(!gets_in(&before).await);
 }
 
 #[test]

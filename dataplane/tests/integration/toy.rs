@@ -25,6 +25,8 @@ fn program(example: &str) -> PathBuf {
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    /// What it logged before it listened.
+    pub(crate) before: Vec<Value>,
     listening: Value,
     lines: mpsc::Receiver<String>,
 }
@@ -33,6 +35,18 @@ impl Process {
     /// Starts it, and waits until it says where it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::of(Command::new(program("toy")).args(TOY).args(arguments))
+    }
+
+    /// Starts it, and waits only until it loads its model.
+    pub(crate) fn loading(arguments: &[&str]) -> Self {
+        let starting = Self::spawn(Command::new(program("toy")).args(TOY).args(arguments));
+        starting.until_logged("loading");
+        starting
+    }
+
+    /// As [`Process::start`], with these variables in its environment.
+    pub(crate) fn start_among(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::of(Command::new(program("toy")).args(TOY).args(arguments).envs(variables.iter().copied()))
     }
 
     /// Starts another example, and waits until it says where it listens.
@@ -46,7 +60,7 @@ impl Process {
         Self::of(Command::new("sh").args(["-c", &limited]).arg(program("toy")).args(TOY).args(arguments))
     }
 
-    fn of(command: &mut Command) -> Self {
+    fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .env("INFERENCE_SERVICE_NAME", "shop")
             .env("HEMLINE_GRPC_PORT", "0")
@@ -56,11 +70,21 @@ impl Process {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let first = lines.recv().expect("it ended before it listened");
-        let listening: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
-        assert_eq!(listening["message"], "listening", "{first}");
-        let url = format!("http://{}", listening["rest"].as_str().unwrap());
-        Self { child, url, listening, lines }
+        Self { child, url: String::new(), before: Vec::new(), listening: Value::Null, lines }
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut process = Self::spawn(command);
+        loop {
+            let line = process.lines.recv().expect("it ended before it listened");
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if line["message"] == "listening" {
+                process.url = format!("http://{}", line["rest"].as_str().unwrap());
+                process.listening = line;
+                return process;
+            }
+            process.before.push(line);
+        }
     }
 
     /// How it refuses to start: its exit code and its one line.
