@@ -53,11 +53,11 @@ struct OnnxFile {
 }
 
 impl OnnxFile {
-    /// The model as it lies there now: a session a thread, each of which has answered once.
+    /// The model as it lies there now: a session a thread, each of which answers once before it is served.
     fn model(&self) -> Result<Arc<dyn Model>, String> {
         let refused = |reason: &dyn std::fmt::Display| format!("--model {}: {reason}", self.file.display());
         let content = fs::read(&self.file).map_err(|error| refused(&error))?;
-        let graphs = (0..self.threads).map(|_| Graph::load(&self.runtime, &content)?.warmed());
+        let graphs = (0..self.threads).map(|_| Graph::load(&self.runtime, &content));
         let graphs = graphs.collect::<Result<Vec<_>, _>>().map_err(|reason| refused(&reason))?;
         let graph = graphs.first().ok_or("--workers: expected at least 1")?;
         let metadata = ModelMetadata {
@@ -70,7 +70,7 @@ impl OnnxFile {
         };
         let (v1, admission) = (Arc::new(TensorsCodec), self.admission.clone());
         let model = Owned::start(metadata, v1, Joined::copies(graphs), admission, self.batching);
-        Ok(Arc::new(model.map_err(|error| format!("--workers: {error}"))?))
+        Ok(Arc::new(model.map_err(|error| refused(&error.reason()))?))
     }
 }
 

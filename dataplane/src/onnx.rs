@@ -14,8 +14,8 @@ use ort::{
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
-    model::{SyncModel, TensorMetadata},
-    tensor::{Data, Datatype, Tensor, element_count},
+    model::{ModelMetadata, SyncModel, TensorMetadata},
+    tensor::{Data, Datatype, Tensor},
 };
 
 /// ONNX Runtime, loaded.
@@ -87,16 +87,6 @@ impl Graph {
         &self.outputs
     }
 
-    /// The graph, once it has answered a row of zeros and empty strings: a model whose first request fails should not be ready.
-    ///
-    /// # Errors
-    /// It fails on them.
-    pub fn warmed(mut self) -> Result<Self, String> {
-        let inputs = self.inputs().map(blank).collect::<Result<Vec<_>>>().map_err(|error| error.to_string())?;
-        self.infer(InferRequest::of(inputs)).map_err(|error| format!("it fails its self-test: {error}"))?;
-        Ok(self)
-    }
-
     /// Runs the graph on the tensors that `tensor` finds by name.
     ///
     /// # Errors
@@ -126,16 +116,16 @@ impl Graph {
 }
 
 impl SyncModel for Graph {
+    /// Answers a row of zeros and empty strings: a model whose first request fails should not be ready.
+    fn warm_up(&mut self, _metadata: &ModelMetadata) -> Result<()> {
+        // Of what the graph takes, whatever a model around it takes beside that.
+        let inputs = self.inputs().map(TensorMetadata::blank).collect::<Result<_>>()?;
+        self.infer(InferRequest::of(inputs)).map(drop)
+    }
+
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
         self.run(|name| request.required(name)).map(InferResponse::of)
     }
-}
-
-/// A row of zeros or empty strings.
-fn blank(input: &TensorMetadata) -> Result<Tensor> {
-    let shape: Vec<usize> = input.shape.iter().map(|&dimension| usize::try_from(dimension).unwrap_or(1)).collect();
-    let count = element_count(&shape).ok_or_else(|| Error::invalid("its input is too large"))?;
-    Tensor::new(&input.name, shape, Data::zeros(input.datatype, count))
 }
 
 fn port(name: &str, dtype: &ValueType) -> Result<Port, String> {
