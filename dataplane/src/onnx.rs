@@ -58,15 +58,43 @@ pub struct Graph {
 impl Graph {
     /// Reads a graph. Its session computes on the calling thread only: concurrency is the callers', a session each.
     ///
+    /// Outputs that are no tensors of the protocol's datatypes, as the maps of probabilities that classifiers are exported with, are left
+    /// out, with a warning.
+    ///
     /// # Errors
-    /// It is no ONNX graph, or has inputs that are no tensors of the protocol's datatypes.
+    /// It is no ONNX graph, or has inputs that are no tensors of the protocol's datatypes, or no output that is one.
     pub fn load(runtime: &Runtime, model: &[u8]) -> Result<Self, String> {
+        let (graph, left_out) = Self::read(runtime, model)?;
+        warn_of(&left_out);
+        Ok(graph)
+    }
+
+    /// The same for so many threads.
+    ///
+    /// # Errors
+    /// As [`Graph::load`].
+    pub fn copies(runtime: &Runtime, model: &[u8], count: usize) -> Result<Vec<Self>, String> {
+        let copies = (0..count).map(|_| Self::read(runtime, model)).collect::<Result<Vec<_>, _>>()?;
+        copies.first().into_iter().for_each(|(_, left_out)| warn_of(left_out));
+        Ok(copies.into_iter().map(|(graph, _)| graph).collect())
+    }
+
+    /// The graph, and what is wrong with the outputs that are left out.
+    fn read(runtime: &Runtime, model: &[u8]) -> Result<(Self, Vec<String>), String> {
         let session = Self::session(runtime, model).map_err(|error| format!("no ONNX model: {error}"))?;
         let inputs =
             session.inputs().iter().map(|input| port(input.name(), input.dtype())).collect::<Result<_, _>>()?;
-        let outputs = session.outputs().iter().map(|output| port(output.name(), output.dtype()));
-        let outputs = outputs.map(|port| port.map(|port| port.metadata)).collect::<Result<_, _>>()?;
-        Ok(Self { session, inputs, outputs })
+        let (mut outputs, mut left_out) = (Vec::new(), Vec::new());
+        for output in session.outputs() {
+            match port(output.name(), output.dtype()) {
+                Ok(port) => outputs.push(port.metadata),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        if outputs.is_empty() {
+            return Err(format!("no output that could be answered: {}", left_out.join(", ")));
+        }
+        Ok((Self { session, inputs, outputs }, left_out))
     }
 
     fn session(runtime: &Runtime, model: &[u8]) -> ort::Result<Session> {
@@ -125,6 +153,12 @@ impl SyncModel for Graph {
 
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
         self.run(|name| request.required(name)).map(InferResponse::of)
+    }
+}
+
+fn warn_of(left_out: &[String]) {
+    for reason in left_out {
+        tracing::warn!(reason, "an output is left out");
     }
 }
 
