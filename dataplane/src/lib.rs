@@ -104,6 +104,7 @@ pub use error::{Error, Kind, Result};
 pub use handler::Handler;
 pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Model, ModelMetadata, SyncModel, TensorMetadata};
+pub use observe::Inference;
 pub use parameters::{Parameter, Parameters};
 pub use router::{Routes, router};
 pub use tensor::{BytesData, Data, Datatype, Tensor};

@@ -46,13 +46,14 @@ impl Routes {
         Box::pin(observe::observe(handler, request, |inference, request| rest.answer(inference, request)))
     }
 
-    /// These and further ones.
+    /// These and further ones, answered over HTTP as REST is: with ids, within a deadline, each in a line of the log, a panic as a failure.
+    /// One that infers says so to its [`crate::Inference`].
     ///
     /// # Panics
     /// A route is there already, or both have a fallback.
     #[must_use]
     pub fn merge(mut self, routes: Router) -> Self {
-        self.rest = self.rest.merge(routes);
+        self.rest = self.rest.merge(rest::refusing_methods(routes));
         self
     }
 }
