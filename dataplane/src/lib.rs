@@ -88,6 +88,8 @@ pub mod model;
 mod observe;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(all(test, hemline_loom))]
+mod orders;
 pub mod parameters;
 pub mod readiness;
 pub mod repository;
