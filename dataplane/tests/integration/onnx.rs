@@ -160,8 +160,8 @@ fn a_graph_that_can_not_compute_does_not_get_warm() {
 fn outputs_that_are_no_tensors_are_left_out_where_another_is_left() {
     let (zip_map, probabilities) = zip_map();
     let (x, label) = (value("x", FLOAT, "N"), value("label", FLOAT, "N"));
-    let classifier =
-        model(&[zip_map.clone(), node("Identity", &["x"], "label")], &[x.clone()], &[probabilities.clone(), label]);
+    let nodes = [zip_map.clone(), node("Identity", &["x"], "label")];
+    let classifier = model(&nodes, std::slice::from_ref(&x), &[probabilities.clone(), label]);
     for mut graph in Graph::copies(&RUNTIME, &classifier, 2).unwrap() {
         assert_eq!(graph.outputs().iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["label"]);
         let response = graph.infer(InferRequest::of(vec![Tensor::column("x", vec![1.5_f32])])).unwrap();

@@ -217,7 +217,7 @@ async fn a_model_that_does_not_get_warm_is_refused_and_the_old_one_serves_on() {
     let loader = Arc::new(Colds(Arc::new(Mutex::new(warmth))));
     let server = serving(Repository::default().with_loader("cold", loader), Limits::default());
     for outcomes in [[true, true], [true, false]] {
-        outcomes.map(|outcome| warm.send(outcome).unwrap());
+        outcomes.into_iter().for_each(|outcome| warm.send(outcome).unwrap());
         let load = server.post("/v2/repository/models/cold/load", "").await;
         match outcomes[1] {
             true => drop(load.json()),

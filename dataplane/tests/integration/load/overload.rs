@@ -12,9 +12,8 @@ use tonic::{Code, transport::Channel};
 use super::{INFER, V2, channel, message, resident};
 use crate::{grpc, toy::Process};
 
-/// What the model takes. Long enough that a machine that does other things as well is not what is measured.
-const PAUSE: Duration = Duration::from_millis(40);
-/// Answers in a second: four threads, each taking [`PAUSE`].
+/// Answers in a second: four threads, each taking 40 ms. Long enough that a machine that does other things as well is not what is
+/// measured.
 const CAPACITY: usize = 100;
 const SECONDS: usize = 5;
 const ROUNDS: usize = 4;
