@@ -173,7 +173,7 @@ test-rust: $(SETUP) ## The crates' own tests
 # A build of its own, so that its flag does not make the ordinary one start anew.
 test-loom: export RUSTFLAGS := --cfg hemline_loom
 test-loom: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/loom
-test-loom: ## Queue, permits, batches and swaps in every order with few switches between threads
+test-loom: ## Queue, permits, batches and swaps in every order that their threads can take, or all with few switches
 	cargo test --locked --package dataplane --profile loom --lib loom::
 
 # The instrumentation needs no sanitizer: the decoders are safe Rust, and a panic is a crash.

@@ -1,4 +1,4 @@
-//! Any ONNX file as a model server: what scikit-learn, XGBoost, CatBoost or PyTorch exported.
+//! An ONNX file as a model server: what scikit-learn, XGBoost, CatBoost or PyTorch exported.
 //!
 //! ```sh
 //! export ORT_DYLIB_PATH=…/libonnxruntime.so   # the onnxruntime wheel has one
@@ -7,7 +7,11 @@
 //! curl localhost:8080/v1/models/iris:predict -d '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 //! ```
 //!
-//! Inputs and outputs are those of the graph. A file that is exchanged is served within `--model-watch`, without a pause; one that
+//! Inputs and outputs are those of the graph, as far as they are tensors. An output that is none is left out, with a warning:
+//! classifiers of scikit-learn and CatBoost are exported with their probabilities as a list of maps, and serve their labels so.
+//! `skl2onnx` exports tensors of both with `options={"zipmap": False}`.
+//!
+//! A file that is exchanged is served within `--model-watch`, without a pause; one that
 //! can't be used is refused in the log and in the repository's index, and the old one serves on.
 
 use std::{
@@ -53,12 +57,11 @@ struct OnnxFile {
 }
 
 impl OnnxFile {
-    /// The model as it lies there now: a session a thread, each of which has answered once.
+    /// The model as it lies there now: a session a thread, each of which answers once before it is served.
     fn model(&self) -> Result<Arc<dyn Model>, String> {
         let refused = |reason: &dyn std::fmt::Display| format!("--model {}: {reason}", self.file.display());
         let content = fs::read(&self.file).map_err(|error| refused(&error))?;
-        let graphs = (0..self.threads).map(|_| Graph::load(&self.runtime, &content)?.warmed());
-        let graphs = graphs.collect::<Result<Vec<_>, _>>().map_err(|reason| refused(&reason))?;
+        let graphs = Graph::copies(&self.runtime, &content, self.threads).map_err(|reason| refused(&reason))?;
         let graph = graphs.first().ok_or("--workers: expected at least 1")?;
         let metadata = ModelMetadata {
             name: self.name.clone(),
@@ -70,7 +73,7 @@ impl OnnxFile {
         };
         let (v1, admission) = (Arc::new(TensorsCodec), self.admission.clone());
         let model = Owned::start(metadata, v1, Joined::copies(graphs), admission, self.batching);
-        Ok(Arc::new(model.map_err(|error| format!("--workers: {error}"))?))
+        Ok(Arc::new(model.map_err(|error| refused(&error.reason()))?))
     }
 }
 

@@ -82,7 +82,7 @@ fn publish(own: &Pause, start: &Start<'_>) -> Result<Repository, String> {
     let admission = start.server.admission(start.metrics, &metadata.name);
     // A sum takes nothing from another row, so requests that wait together may be added up together.
     let model = Owned::start(metadata, Arc::new(v1), Joined::copies(copies), admission, start.batching);
-    Ok(Repository::default().with(Arc::new(model.map_err(|error| error.to_string())?)))
+    Ok(Repository::default().with(Arc::new(model.map_err(|error| error.reason().to_owned())?)))
 }
 
 fn main() -> ExitCode {

@@ -36,6 +36,8 @@
 //!
 //! `curl localhost:8080/v1/models/hemline:predict -d '{"instances": [[1, 2, 3]]}'` then says `{"predictions":[2.0]}`. The folder
 //! `examples` has more: an ONNX file, a transformer in front of a predictor, a model with a V1 form of its own.
+//! What a model has to do before it is ready it does in [`SyncModel::warm_up`]. A protocol of one's own goes beside the others with
+//! [`serve::Server::with_routes`].
 //!
 //! The same without a socket, as a test would ask it:
 //!
@@ -86,6 +88,8 @@ pub mod model;
 mod observe;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(all(test, hemline_loom))]
+mod orders;
 pub mod parameters;
 pub mod readiness;
 pub mod repository;
@@ -104,6 +108,7 @@ pub use error::{Error, Kind, Result};
 pub use handler::Handler;
 pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Model, ModelMetadata, SyncModel, TensorMetadata};
+pub use observe::Inference;
 pub use parameters::{Parameter, Parameters};
 pub use router::{Routes, router};
 pub use tensor::{BytesData, Data, Datatype, Tensor};

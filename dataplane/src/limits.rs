@@ -12,7 +12,7 @@ pub struct Limits {
     pub body: usize,
     /// Lists and objects inside each other, of a body of JSON. Beyond 128 the parser gives up by itself.
     pub json_depth: usize,
-    /// Instances of a V1 request.
+    /// Instances of a V1 request, each of which may become a request to the model. Rows of a tensor are one request, and `body` bounds them.
     pub instances: usize,
     /// Time from the request's head to its answer.
     pub time: Duration,

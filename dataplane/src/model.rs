@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
-    tensor::{Datatype, Tensor},
+    tensor::{Data, Datatype, Tensor, element_count},
     v1::{TensorsCodec, V1Codec},
 };
 
@@ -41,6 +41,29 @@ pub trait Model: Send + Sync + 'static {
 
 /// A model that computes and never waits. [`crate::worker::Owned`] gives it threads and makes it a [`Model`].
 pub trait SyncModel: Send + 'static {
+    /// Does what its first request should not have to wait for, and shows that it can answer at all: called once, on its own thread,
+    /// before any request. A model is ready when this has succeeded for each of its copies; where it fails, the model is not served: it
+    /// ends a server's start, and a load that would have put it in the place of another leaves that one there.
+    ///
+    /// Nothing by default. For most models an answer to a blank request is enough:
+    ///
+    /// ```
+    /// # use dataplane::{InferRequest, InferResponse, ModelMetadata, Result, SyncModel};
+    /// # struct Mine;
+    /// # impl SyncModel for Mine {
+    /// # fn infer(&mut self, _: InferRequest) -> Result<InferResponse> { Ok(InferResponse::default()) }
+    /// fn warm_up(&mut self, metadata: &ModelMetadata) -> Result<()> {
+    ///     self.infer(metadata.blank()?).map(drop)
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// It can't answer.
+    fn warm_up(&mut self, _metadata: &ModelMetadata) -> Result<()> {
+        Ok(())
+    }
+
     /// Answers one request.
     ///
     /// # Errors
@@ -158,6 +181,17 @@ impl TensorMetadata {
         Self { optional: true, ..Self::new(name, datatype, shape) }
     }
 
+    /// A tensor that fits: zeros or empty strings, with one element along each free dimension.
+    ///
+    /// # Errors
+    /// It would have more elements than there can be.
+    pub fn blank(&self) -> Result<Tensor> {
+        let shape: Vec<usize> = self.shape.iter().map(|&dimension| usize::try_from(dimension).unwrap_or(1)).collect();
+        let too_large = || Error::invalid(format!("input `{}`: shape {:?} is too large", self.name, self.shape));
+        let count = element_count(&shape).ok_or_else(too_large)?;
+        Tensor::new(&self.name, shape, Data::zeros(self.datatype, count))
+    }
+
     fn check(&self, tensor: &Tensor) -> Result<()> {
         if tensor.datatype() != self.datatype {
             return Err(Error::invalid(format!(
@@ -199,6 +233,15 @@ impl ModelMetadata {
             }
         }
         Ok(())
+    }
+
+    /// A request that fits: every input that may not be left out, blank ([`TensorMetadata::blank`]).
+    ///
+    /// # Errors
+    /// An input would have more elements than there can be.
+    pub fn blank(&self) -> Result<InferRequest> {
+        let needed = self.inputs.iter().filter(|input| !input.optional);
+        needed.map(TensorMetadata::blank).collect::<Result<_>>().map(InferRequest::of)
     }
 
     /// The version that answers where none is asked for: the last.
@@ -280,6 +323,18 @@ mod tests {
         assert_eq!(refusal(vec![Tensor::vector("y", vec![1.0_f32])]), "input `y`: model `m` takes x, note");
         let x = Tensor::column("x", vec![1.0_f32]);
         assert_eq!(refusal(vec![x.clone(), x]), "input `x`: given twice");
+    }
+
+    #[test]
+    fn a_blank_request_fits_whatever_is_free() {
+        let mut model = model();
+        model.inputs.push(TensorMetadata::new("s", Datatype::Bytes, &[-1, 2, -1]));
+        let blank = model.blank().unwrap();
+        assert!(model.check(&blank).is_ok());
+        let shapes: Vec<_> = blank.inputs.iter().map(|input| (input.name(), input.shape().to_vec())).collect();
+        assert_eq!(shapes, [("x", vec![1, 1]), ("s", vec![1, 2, 1])]);
+        model.inputs.push(TensorMetadata::new("vast", Datatype::Bool, &[i64::MAX; 2]));
+        assert!(model.blank().unwrap_err().message().starts_with("input `vast`"));
     }
 
     #[test]

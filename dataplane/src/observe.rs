@@ -48,8 +48,11 @@ const MODEL: &str = "model";
 
 /// Which inference a request is, if it is one, and how it failed, if it did. A route that infers says so as it begins, so that what ends
 /// early (a refusal, a panic, a caller who leaves) is counted and logged with its model too. Other routes are not counted.
+///
+/// Every request over HTTP has one among its extensions. A protocol of one's own takes it from there: see
+/// [`Server::with_routes`](crate::serve::Server::with_routes).
 #[derive(Clone)]
-pub(crate) struct Inference(Arc<Fate>);
+pub struct Inference(Arc<Fate>);
 
 struct Fate {
     context: Context,
@@ -66,8 +69,9 @@ struct Begun {
 }
 
 impl Inference {
-    /// A name that is not served counts as no name: strangers don't make time series. What has begun stays as it began.
-    pub(crate) fn begins(&self, protocol: &'static str, handler: &Handler, model: &str) {
+    /// It is one, of this model, asked by this protocol. A name that is not served counts as no name: strangers don't make time series.
+    /// What has begun stays as it began.
+    pub fn begins(&self, protocol: &'static str, handler: &Handler, model: &str) {
         if self.0.begun.get().is_some() {
             return;
         }
@@ -89,8 +93,9 @@ impl Inference {
         Self(Arc::new(Fate { context, method, uri, begun: OnceLock::new(), failure: OnceLock::new() }))
     }
 
-    /// The request's context.
-    pub(crate) fn context(&self) -> &Context {
+    /// The request's context: its ids, its deadline.
+    #[must_use]
+    pub fn context(&self) -> &Context {
         &self.0.context
     }
 

@@ -14,8 +14,8 @@ use ort::{
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
-    model::{SyncModel, TensorMetadata},
-    tensor::{Data, Datatype, Tensor, element_count},
+    model::{ModelMetadata, SyncModel, TensorMetadata},
+    tensor::{Data, Datatype, Tensor},
 };
 
 /// ONNX Runtime, loaded.
@@ -58,15 +58,43 @@ pub struct Graph {
 impl Graph {
     /// Reads a graph. Its session computes on the calling thread only: concurrency is the callers', a session each.
     ///
+    /// Outputs that are no tensors of the protocol's datatypes, as the maps of probabilities that classifiers are exported with, are left
+    /// out, with a warning.
+    ///
     /// # Errors
-    /// It is no ONNX graph, or has inputs that are no tensors of the protocol's datatypes.
+    /// It is no ONNX graph, or has inputs that are no tensors of the protocol's datatypes, or no output that is one.
     pub fn load(runtime: &Runtime, model: &[u8]) -> Result<Self, String> {
+        let (graph, left_out) = Self::read(runtime, model)?;
+        warn_of(&left_out);
+        Ok(graph)
+    }
+
+    /// The same for so many threads.
+    ///
+    /// # Errors
+    /// As [`Graph::load`].
+    pub fn copies(runtime: &Runtime, model: &[u8], count: usize) -> Result<Vec<Self>, String> {
+        let copies = (0..count).map(|_| Self::read(runtime, model)).collect::<Result<Vec<_>, _>>()?;
+        copies.first().into_iter().for_each(|(_, left_out)| warn_of(left_out));
+        Ok(copies.into_iter().map(|(graph, _)| graph).collect())
+    }
+
+    /// The graph, and what is wrong with the outputs that are left out.
+    fn read(runtime: &Runtime, model: &[u8]) -> Result<(Self, Vec<String>), String> {
         let session = Self::session(runtime, model).map_err(|error| format!("no ONNX model: {error}"))?;
         let inputs =
             session.inputs().iter().map(|input| port(input.name(), input.dtype())).collect::<Result<_, _>>()?;
-        let outputs = session.outputs().iter().map(|output| port(output.name(), output.dtype()));
-        let outputs = outputs.map(|port| port.map(|port| port.metadata)).collect::<Result<_, _>>()?;
-        Ok(Self { session, inputs, outputs })
+        let (mut outputs, mut left_out) = (Vec::new(), Vec::new());
+        for output in session.outputs() {
+            match port(output.name(), output.dtype()) {
+                Ok(port) => outputs.push(port.metadata),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        if outputs.is_empty() {
+            return Err(format!("no output that could be answered: {}", left_out.join(", ")));
+        }
+        Ok((Self { session, inputs, outputs }, left_out))
     }
 
     fn session(runtime: &Runtime, model: &[u8]) -> ort::Result<Session> {
@@ -85,16 +113,6 @@ impl Graph {
     #[must_use]
     pub fn outputs(&self) -> &[TensorMetadata] {
         &self.outputs
-    }
-
-    /// The graph, once it has answered a row of zeros and empty strings: a model whose first request fails should not be ready.
-    ///
-    /// # Errors
-    /// It fails on them.
-    pub fn warmed(mut self) -> Result<Self, String> {
-        let inputs = self.inputs().map(blank).collect::<Result<Vec<_>>>().map_err(|error| error.to_string())?;
-        self.infer(InferRequest::of(inputs)).map_err(|error| format!("it fails its self-test: {error}"))?;
-        Ok(self)
     }
 
     /// Runs the graph on the tensors that `tensor` finds by name.
@@ -126,16 +144,22 @@ impl Graph {
 }
 
 impl SyncModel for Graph {
+    /// Answers a row of zeros and empty strings: a model whose first request fails should not be ready.
+    fn warm_up(&mut self, _metadata: &ModelMetadata) -> Result<()> {
+        // Of what the graph takes, whatever a model around it takes beside that.
+        let inputs = self.inputs().map(TensorMetadata::blank).collect::<Result<_>>()?;
+        self.infer(InferRequest::of(inputs)).map(drop)
+    }
+
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
         self.run(|name| request.required(name)).map(InferResponse::of)
     }
 }
 
-/// A row of zeros or empty strings.
-fn blank(input: &TensorMetadata) -> Result<Tensor> {
-    let shape: Vec<usize> = input.shape.iter().map(|&dimension| usize::try_from(dimension).unwrap_or(1)).collect();
-    let count = element_count(&shape).ok_or_else(|| Error::invalid("its input is too large"))?;
-    Tensor::new(&input.name, shape, Data::zeros(input.datatype, count))
+fn warn_of(left_out: &[String]) {
+    for reason in left_out {
+        tracing::warn!(reason, "an output is left out");
+    }
 }
 
 fn port(name: &str, dtype: &ValueType) -> Result<Port, String> {

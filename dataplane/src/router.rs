@@ -46,14 +46,17 @@ impl Routes {
         Box::pin(observe::observe(handler, request, |inference, request| rest.answer(inference, request)))
     }
 
-    /// These and further ones. Inferences are told by their path before any router is asked: a route under `/v1/models/` or
+    /// These and further ones, answered over HTTP as REST is: with ids, within a deadline, each in a line of the log, a panic as a failure.
+    /// One that infers says so to its [`crate::Inference`].
+    ///
+    /// The inferences of V1 and V2 are told by their path before any router is asked: a further route under `/v1/models/` or
     /// `/v2/models/{m}/infer` is never reached by `POST`.
     ///
     /// # Panics
     /// A route is there already, or both have a fallback.
     #[must_use]
     pub fn merge(mut self, routes: Router) -> Self {
-        self.rest = self.rest.merge(routes);
+        self.rest = self.rest.merge(rest::refusing_methods(routes));
         self
     }
 }

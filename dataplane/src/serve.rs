@@ -64,7 +64,7 @@ pub async fn run(
     Server::new(handler, args).run(background).await
 }
 
-/// A server that may have more to it than [`run`] gives: further routes, and others to tell of SIGHUP.
+/// A server that may have more to it than [`run`] gives: further routes, and others who hear of SIGHUP.
 pub struct Server<'a> {
     args: &'a ServerArgs,
     readiness: Readiness,
@@ -87,23 +87,42 @@ impl<'a> Server<'a> {
         Self { args, readiness, metrics, data, admin, repository, telemetry, reload: watch::Sender::default() }
     }
 
-    /// Further routes on every data listener.
+    /// Further routes on every data listener: a protocol of one's own. Like all requests, those to it have ids and a deadline, and are
+    /// compressed, logged and drained; one that infers is counted once it says so. What a request must be, and how long it may take, is
+    /// the handler's to say:
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use axum::{Extension, Router, body::Body, extract::State, routing::post};
+    /// # use dataplane::{Error, Handler, Inference, InferRequest, Result, Tensor, rest, serve::Server};
+    /// /// A number in, a number out, of the model `half`.
+    /// async fn half(
+    ///     State(handler): State<Arc<Handler>>,
+    ///     Extension(inference): Extension<Inference>,
+    ///     body: Body,
+    /// ) -> Result<String> {
+    ///     inference.begins("number", &handler, "half");
+    ///     let _permit = handler.admit()?;
+    ///     let model = handler.ready_model("half", None)?;
+    ///     let body = rest::read_body(&handler, body, inference.context()).await?;
+    ///     let number = str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok());
+    ///     let number: f32 = number.ok_or_else(|| Error::malformed("expected a number"))?;
+    ///     let request = InferRequest::of(vec![Tensor::vector("x", vec![number])]);
+    ///     let answer = handler.infer(model.as_ref(), request, inference.context()).await?;
+    ///     Ok(answer.f32s("y").and_then(|y| y.first()).map(ToString::to_string).unwrap_or_default())
+    /// }
+    ///
+    /// # async fn run(handler: Handler, args: &dataplane::config::ServerArgs) {
+    /// let routes = Router::new().route("/half", post(half)).with_state(Arc::new(handler.clone()));
+    /// Server::new(handler, args).with_routes(routes).run(std::future::ready(())).await;
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// A route is there already, or both have a fallback.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
         self.data = self.data.merge(routes);
-        self
-    }
-
-    /// Further routes on the admin port.
-    ///
-    /// # Panics
-    /// As [`Server::with_routes`].
-    #[must_use]
-    pub fn with_admin_routes(mut self, routes: Router) -> Self {
-        self.admin = self.admin.merge(routes);
         self
     }
 

@@ -8,8 +8,8 @@
 //! 3. A thread takes it; with [`Batching`], together with those behind it that fit. What nobody waits for any more is not begun.
 //! 4. Its answer, its error or its panic goes to its caller, and the thread goes on.
 //!
-//! The queue and [`Permits`] are written over the types in `sync`, so that `make test-loom` runs the very same code in every order
-//! that its threads can take.
+//! All of that and [`Permits`] are written over the types in `sync`, so that `make test-loom` runs the very same code in the orders that
+//! its threads can take: all of them, but for the models that say otherwise (`orders_with_switches`).
 
 mod admission;
 pub mod batch;

@@ -55,11 +55,9 @@ impl ModelFiles {
         let metadata = file.metadata(&self.name, graph);
         let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
         let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-        let rankers = graphs.into_iter().map(Ranker::warmed).collect::<Result<Vec<_>, _>>();
-        let rankers = rankers.map_err(|reason: String| file.refusal(reason))?;
-        let model = Owned::start(metadata, v1, Joined::copies(rankers), self.admission.clone(), self.batching);
-        let model = model.map_err(|error| format!("--workers: {error}"))?;
-        Ok(Arc::new(model))
+        let rankers = Joined::copies(graphs.into_iter().map(Ranker).collect());
+        let model = Owned::start(metadata, v1, rankers, self.admission.clone(), self.batching);
+        Ok(Arc::new(model.map_err(|error| file.refusal(error.reason()))?))
     }
 }
 

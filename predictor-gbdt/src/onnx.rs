@@ -55,8 +55,7 @@ impl ModelFile {
     /// # Errors
     /// The file is no ONNX model, or not the one that the bundle describes.
     pub(crate) fn sessions(&self, runtime: &Runtime, threads: usize) -> Result<Vec<Graph>, String> {
-        let graphs = (0..threads).map(|_| Graph::load(runtime, &self.content)).collect::<Result<Vec<_>, _>>();
-        let graphs = graphs.map_err(|reason| self.refusal(reason))?;
+        let graphs = Graph::copies(runtime, &self.content, threads).map_err(|reason| self.refusal(reason))?;
         if let (Some(ranking), Some(graph)) = (&self.ranking, graphs.first()) {
             check(ranking, graph).map_err(|reason| self.refusal(reason))?;
         }

@@ -10,19 +10,13 @@ pub(crate) const ARTICLE_ID: &str = "article_id";
 pub(crate) const ARTICLE_IDS: &str = "article_ids";
 
 /// A graph with its ids echoed.
-pub(crate) struct Ranker(Graph);
-
-impl Ranker {
-    /// Wraps a session, once it has answered.
-    ///
-    /// # Errors
-    /// The graph fails its self-test.
-    pub(crate) fn warmed(graph: Graph) -> Result<Self, String> {
-        graph.warmed().map(Self)
-    }
-}
+pub(crate) struct Ranker(pub(crate) Graph);
 
 impl SyncModel for Ranker {
+    fn warm_up(&mut self, metadata: &ModelMetadata) -> Result<()> {
+        self.0.warm_up(metadata)
+    }
+
     fn infer(&mut self, mut request: InferRequest) -> Result<InferResponse> {
         let takes_ids = self.0.inputs().any(|input| input.name == ARTICLE_ID);
         let answers_ids = self.0.outputs().iter().any(|output| output.name == ARTICLE_IDS);

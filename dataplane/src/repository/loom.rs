@@ -1,26 +1,20 @@
-//! Loads, swaps and unloads in every order that their threads and their readers can take: `make test-loom`.
+//! What loads, swaps and unloads do to the models that are served, in every order that their threads and their readers can take:
+//! `make test-loom`. That one load of a name waits for the other is left to tokio's lock.
 
 use std::sync::{Arc, Weak};
 
-use loom::{model::Builder, thread};
+use loom::thread;
 
 use super::{Repository, State, tests::Named};
-use crate::Model;
+use crate::{Model, orders::every_order};
 
 fn version(model: &Arc<dyn Model>) -> String {
     model.metadata().version().unwrap().to_owned()
 }
 
-/// Tries every order with at most this many switches between threads that could have gone on.
-fn every_order(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(model);
-}
-
 #[test]
 fn whoever_asks_during_a_swap_gets_the_old_or_the_new_and_never_goes_back() {
-    every_order(4, || {
+    every_order(|| {
         let repository = Repository::default().with(Named::new("m", 1));
         let swapped = repository.clone();
         let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 2), None));
@@ -33,7 +27,7 @@ fn whoever_asks_during_a_swap_gets_the_old_or_the_new_and_never_goes_back() {
 
 #[test]
 fn what_is_told_of_a_model_is_all_of_one_moment() {
-    every_order(4, || {
+    every_order(|| {
         let repository = Repository::default().with(Named::new("m", 1)).with(Named::new("m", 2));
         let swapped = repository.clone();
         let swap = thread::spawn(move || swapped.switch("m", Named::new("m", 3), None));
@@ -47,7 +41,7 @@ fn what_is_told_of_a_model_is_all_of_one_moment() {
 
 #[test]
 fn changes_of_several_names_at_once_are_all_kept() {
-    every_order(4, || {
+    every_order(|| {
         let repository = ["a", "b", "c"]
             .map(|name| Named::new(name, 1))
             .into_iter()
@@ -73,7 +67,7 @@ fn changes_of_several_names_at_once_are_all_kept() {
 
 #[test]
 fn a_request_keeps_its_model_and_the_last_one_takes_it_along() {
-    every_order(4, || {
+    every_order(|| {
         let old = Named::new("m", 1);
         let gone = Arc::downgrade(&old);
         let repository = Repository::default().with(old);

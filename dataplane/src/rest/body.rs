@@ -24,6 +24,14 @@ pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, con
     read_up_to(handler.limits.body, headers, body, context).await
 }
 
+/// The whole body of an inference as it came, for a protocol of one's own.
+///
+/// # Errors
+/// It is larger than the limit, or did not come in time.
+pub async fn read_body(handler: &Handler, body: Body, context: &Context) -> Result<Bytes> {
+    in_time(context.deadline(), pin!(whole(body, handler.limits.body))).await?
+}
+
 /// The whole body of any other request, decompressed.
 ///
 /// # Errors

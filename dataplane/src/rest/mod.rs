@@ -45,9 +45,11 @@ mod repository;
 mod v1;
 mod v2;
 
+pub use body::read_body;
+
 /// Every path, and what it answers to.
-fn routes(server: ServerInfo) -> [(&'static str, MethodRouter<Arc<Handler>>); 19] {
-    [
+fn routes(server: ServerInfo) -> Vec<(&'static str, MethodRouter<Arc<Handler>>)> {
+    vec![
         ("/", get(health::alive)),
         ("/metrics", get(health::metrics)),
         ("/openapi.json", openapi::route(server)),
@@ -79,8 +81,13 @@ pub(crate) fn router(handler: Arc<Handler>) -> Router {
         .with_state(handler)
 }
 
-static PATHS: LazyLock<[&str; 19]> =
-    LazyLock::new(|| routes(ServerInfo { name: "", version: "" }).map(|(path, _)| path));
+/// Others' routes, whose paths refuse other methods as ours do.
+pub(crate) fn refusing_methods(routes: Router) -> Router {
+    routes.method_not_allowed_fallback(method_not_allowed)
+}
+
+static PATHS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| routes(ServerInfo { name: "", version: "" }).into_iter().map(|(path, _)| path).collect());
 
 /// The path that a route is published under, with its parameters' names in it.
 pub(crate) fn template(path: &str) -> Option<&'static str> {

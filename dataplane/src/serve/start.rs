@@ -28,17 +28,19 @@ pub struct Start<'a> {
 
 impl Start<'_> {
     /// `models`, copies of one model, on a thread each, with the queue and the batching that the settings ask for. The model has the name
-    /// in the settings where `metadata` has none, and the V1 form of any model.
+    /// in the settings where `metadata` has none, and the V1 form of any model. Returns when each copy is warm ([`SyncModel::warm_up`]):
+    /// what this refuses ends the start.
     ///
     /// # Errors
-    /// A thread can't be started.
+    /// A thread can't be started, or a copy fails to warm up.
     pub fn on_threads<M: SyncModel>(&self, mut metadata: ModelMetadata, models: Vec<M>) -> Result<Owned<M>, String> {
         if metadata.name.is_empty() {
             metadata.name.clone_from(&self.server.model_name);
         }
         let admission = self.server.admission(self.metrics, &metadata.name);
+        let name = metadata.name.clone();
         Owned::start(metadata, Arc::new(TensorsCodec), models, admission, self.batching)
-            .map_err(|error| format!("--workers: {error}"))
+            .map_err(|error| format!("model `{name}`: {}", error.reason()))
     }
 }
 
@@ -53,7 +55,7 @@ struct Settings<A: Args> {
     batch: BatchArgs,
 }
 
-/// A whole `main`: serves one model that computes, a copy on each of `--workers` threads, over every protocol.
+/// A whole `main`: serves one model that computes, a copy on each of `--workers` threads, over every protocol, once each copy is warm.
 ///
 /// Settings are [`ServerArgs`] and [`BatchArgs`]. The model has the name that they say, unless `metadata` has one.
 pub fn model<M: SyncModel + Clone>(server: ServerInfo, metadata: ModelMetadata, model: M) -> ExitCode {

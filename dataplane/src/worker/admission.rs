@@ -6,13 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use super::queue::{Fit, Receiver, Refused, Sender, Ticket, queue};
+use super::{
+    caught,
+    queue::{Fit, Receiver, Refused, Sender, Ticket, queue},
+    sync::{mpsc, oneshot, thread},
+};
 use crate::{
     error::{Error, Kind, Result},
     metrics::{QueueMetrics, Queued},
@@ -50,6 +51,39 @@ pub(super) fn start<S: Send + 'static, T: Send + 'static>(
         thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(state, &turns))?;
     }
     Ok(Entrance { queue: sender, pace, metrics: admission.metrics })
+}
+
+/// As [`start`], once `warm_up` has succeeded on each of the threads.
+///
+/// # Errors
+/// A thread can't be started, or its `warm_up` fails ([`Kind::LoadFailed`]); then the others end.
+pub(super) fn start_warm<S: Send + 'static, T: Send + 'static>(
+    name: &str,
+    states: Vec<S>,
+    admission: Admission,
+    warm_up: impl Fn(&mut S) -> Result<()> + Clone + Send + 'static,
+    serve: impl Fn(S, &Turns<T>) + Clone + Send + 'static,
+) -> Result<Entrance<T>> {
+    let threads = states.len();
+    let (warmed, outcomes) = mpsc::channel();
+    let entrance = start(name, states, admission, move |mut state, turns| {
+        let outcome = caught(|| warm_up(&mut state)).flatten().map_err(|error| failed_warm_up(&error));
+        let is_warm = outcome.is_ok();
+        // Where another thread has failed nobody listens any more, and there is no work to come.
+        let _ = warmed.send(outcome);
+        if is_warm {
+            serve(state, turns);
+        }
+    });
+    let entrance = entrance.map_err(|error| Error::internal(format!("a thread can't be started: {error}")))?;
+    (0..threads).try_for_each(|_| outcomes.recv().map_err(Error::internal).flatten())?;
+    Ok(entrance)
+}
+
+/// Who loads it reads as much of it as any caller would; the log has it all.
+fn failed_warm_up(error: &Error) -> Error {
+    let text = format!("its warm-up failed: {}", error.message());
+    Error::new(Kind::LoadFailed, text).with_detail(format_args!("its warm-up failed: {error}"))
 }
 
 /// The callers' side.

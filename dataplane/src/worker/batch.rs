@@ -126,6 +126,10 @@ impl<M: SyncModel> Joined<M> {
 }
 
 impl<M: SyncModel> SyncModel for Joined<M> {
+    fn warm_up(&mut self, metadata: &ModelMetadata) -> Result<()> {
+        self.model.warm_up(metadata)
+    }
+
     fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
         self.model.infer(request)
     }

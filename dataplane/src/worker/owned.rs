@@ -1,7 +1,7 @@
 //! A model that computes, on threads of its own.
 
 use std::{
-    io, iter,
+    iter,
     marker::PhantomData,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    admission::{Admission, Entrance, Reply, Turns, start},
+    admission::{Admission, Entrance, Reply, Turns, start_warm},
     batch::{Batching, compatible, rows},
     caught,
     queue::Fit,
@@ -44,20 +44,23 @@ struct Ask {
 
 impl<M: SyncModel> Owned<M> {
     /// Gives each of `models`, which are copies of one model, a thread; at most as many requests wait as `admission` has places. The
-    /// threads end once this is dropped and all that waits is answered.
+    /// threads end once this is dropped and all that waits is answered. Returns when each of them is warm ([`SyncModel::warm_up`]), so
+    /// call it where a thread may block.
     ///
     /// # Errors
-    /// A thread can't be started.
+    /// A thread can't be started, or a model fails to warm up ([`Kind::LoadFailed`]).
     pub fn start(
         metadata: ModelMetadata,
         v1: Arc<dyn V1Codec>,
         models: Vec<M>,
         admission: impl Into<Admission>,
         batching: Batching,
-    ) -> io::Result<Self> {
+    ) -> Result<Self> {
         let (admission, batching) = (admission.into(), batching.of_model(&metadata));
         let metrics = admission.metrics.clone();
-        let entrance = start(&metadata.name, models, admission, move |mut model, turns| {
+        let known = metadata.clone();
+        let warm_up = move |model: &mut M| model.warm_up(&known);
+        let entrance = start_warm(&metadata.name, models, admission, warm_up, move |mut model, turns| {
             while let Some(first) = turns.next() {
                 let asks = gather(first, turns, batching);
                 answer(&mut model, asks, turns, metrics.as_ref());

@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 use axum::{body::Body, http::Request, response::IntoResponse};
 use dataplane::{Datatype, Error, Kind, limits::Limits, repository::Repository};
 use http_body_util::BodyExt;
+use serde_json::Value;
 
 use crate::{
     echo::{Echo, Shelf, echoing},
-    golden,
-    serving::{Server, Toy, server, serving},
+    golden, openapi,
+    serving::{Answer, Server, Toy, server, serving},
+    toy::Process,
 };
 
 const V1: &str = r#"{"instances":[{"rows":[[1,10],[2.5,20]],"ids":["x","y"]}]}"#;
@@ -28,10 +30,15 @@ async fn exchange_with(server: &Server, method: &str, path: &str, headers: &[(&s
         request = request.header(name, value);
     }
     let answer = server.send(request.body(Body::from(body.to_vec())).unwrap()).await;
-    write!(text, "\n{}\n\n{}\n", shown(body), answer.status.as_u16()).unwrap();
+    text + &told(body, &answer)
+}
+
+/// A request's body and what was answered, but for what is different each time.
+fn told(body: &[u8], answer: &Answer) -> String {
+    let mut text = format!("\n{}\n\n{}\n", shown(body), answer.status.as_u16());
     let mut headers: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
     headers.sort();
-    for name in headers.iter().filter(|name| *name != "content-length") {
+    for name in headers.iter().filter(|name| !["content-length", "date"].contains(&name.as_str())) {
         let fresh = matches!(name.as_str(), "ce-id" | "ce-time");
         let value = if fresh { "(fresh)" } else { answer.header(name).unwrap() };
         // What the steps took is never the same twice.
@@ -62,7 +69,7 @@ fn shown(body: &[u8]) -> String {
 
 /// An event but for what is different each time.
 fn without_fresh(event: &[u8]) -> String {
-    let read: serde_json::Value = serde_json::from_slice(event).unwrap();
+    let read: Value = serde_json::from_slice(event).unwrap();
     let fresh = ["id", "time"].map(|name| read[name].as_str().unwrap().to_owned());
     fresh.iter().fold(shown(event), |text, value| text.replace(value, "(fresh)"))
 }
@@ -100,6 +107,64 @@ async fn each_route_answers_as_agreed() {
     }
     let ready = serving(Repository::default().with(Arc::new(Toy::new("sum"))), server.handler.limits);
     golden::check("routes/v2_health_ready.http", &exchange(&ready, "GET", "/v2/health/ready", "").await);
+}
+
+/// What the document offers, by its ids.
+fn operations(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
+    operations.map(|operation| operation["operationId"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn each_route_of_the_document_has_a_pair_that_succeeds() {
+    let document = openapi::document(&server()).await;
+    let mut wanted = operations(&document);
+    assert!(wanted.len() > 20, "{wanted:?}");
+    for (name, pair) in golden::all("routes") {
+        let (method, path) = pair.lines().next().and_then(|line| line.split_once(' ')).expect(&name);
+        let succeeded = pair.lines().any(|line| line == "200");
+        if let Some(operation) = openapi::operation(&document, method, path).filter(|_| succeeded) {
+            wanted.remove(operation["operationId"].as_str().unwrap());
+        }
+    }
+    assert!(wanted.is_empty(), "without a file in tests/golden/routes: {wanted:?}");
+}
+
+#[tokio::test]
+async fn what_is_long_has_a_file_of_its_own() {
+    let server = server();
+    let document = openapi::document(&server).await;
+    golden::check("openapi.json", &format!("{document:#}\n"));
+    for (name, path, file) in [("openapi", "/openapi.json", "openapi.json"), ("metrics", "/metrics", "metrics.txt")] {
+        let answer = Answer { body: format!("(tests/golden/{file})").into(), ..server.get(path).await };
+        // Its id is made anew each time.
+        let text = format!("GET {path}\n{}", told(b"", &without_id(answer)));
+        golden::check(&format!("routes/{name}.http"), &text);
+    }
+}
+
+fn without_id(mut answer: Answer) -> Answer {
+    answer.headers.remove("x-request-id");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_level_is_told_and_changed_as_agreed() {
+    let toy = Process::start(&["--enable-control"]);
+    let client = reqwest::Client::new();
+    let url = format!("{}/v2/logging", toy.url);
+    let level = r#"{"level":"warn"}"#;
+    for (name, request, method, body) in [
+        ("v2_logging", client.get(&url), "GET", ""),
+        ("v2_logging_change", client.post(&url).body(level), "POST", level),
+    ] {
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let answer = without_id(Answer { status, headers, body: answer.bytes().await.unwrap() });
+        let text = format!("{method} /v2/logging\n{}", told(body.as_bytes(), &answer));
+        golden::check(&format!("routes/{name}.http"), &text);
+    }
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ mod onnx {
     fn what_can_not_be_served_is_refused_at_the_start() {
         let folder = tempdir().unwrap();
         let file = folder.path().join("model.onnx");
-        for (content, reason) in [(b"no graph".to_vec(), "no ONNX model"), (failing(), "it fails its self-test")] {
+        for (content, reason) in [(b"no graph".to_vec(), "no ONNX model"), (failing(), "its warm-up failed")] {
             fs::write(&file, content).unwrap();
             let (code, text) = Process::refusal_of("onnx", &["--model", file.to_str().unwrap()]);
             assert_eq!((code, text.lines().count()), (Some(64), 1), "{text}");

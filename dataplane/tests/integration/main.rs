@@ -42,6 +42,7 @@ mod predictor_foreign;
 mod predictor_grpc;
 mod predictor_outage;
 mod predictor_tls;
+mod protocol;
 mod repository;
 mod serving;
 mod settings;

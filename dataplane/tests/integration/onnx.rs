@@ -3,7 +3,7 @@
 use std::{path::Path, sync::LazyLock};
 
 use dataplane::{
-    BytesData, Datatype, InferRequest, Kind, SyncModel, Tensor,
+    BytesData, Datatype, InferRequest, Kind, ModelMetadata, SyncModel, Tensor,
     onnx::{Graph, Runtime},
 };
 
@@ -44,6 +44,7 @@ fn model(nodes: &[Vec<u8>], inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> Vec<u8> 
     model.extend([(7 << 3 | 2) as u8, (graph.len() % 128 + 128) as u8, (graph.len() / 128) as u8]);
     model.extend(graph);
     model.extend(message(8, &number(2, 17)));
+    model.extend(message(8, &[message(1, b"ai.onnx.ml"), number(2, 1)].concat()));
     model
 }
 
@@ -63,6 +64,16 @@ pub(crate) fn failing() -> Vec<u8> {
     let to_float = [message(1, b"to"), number(3, FLOAT), vec![0xa0, 0x01, 2]].concat();
     let cast = [node("Cast", &["s"], "y"), message(5, &to_float)].concat();
     model(&[cast], &[value("s", STRING, "N")], &[value("y", FLOAT, "N")])
+}
+
+/// A classifier's last node: `probabilities` of `x` as a list of maps from the class 7 to a number.
+fn zip_map() -> (Vec<u8>, Vec<u8>) {
+    // An `AttributeProto` of type INTS.
+    let labels = [message(1, b"classlabels_int64s"), number(8, 7), vec![0xa0, 0x01, 7]].concat();
+    let node = [node("ZipMap", &["x"], "probabilities"), message(5, &labels), message(7, b"ai.onnx.ml")].concat();
+    let number_type = message(2, &message(1, &number(1, FLOAT)));
+    let map = message(5, &[number(1, INT64), number_type].concat());
+    (node, [message(1, b"probabilities"), message(2, &message(4, &message(1, &map)))].concat())
 }
 
 /// One for all tests: ONNX Runtime can be started once in a process.
@@ -139,8 +150,23 @@ fn what_is_no_graph_is_refused() {
 }
 
 #[test]
-fn a_graph_that_can_not_compute_fails_its_self_test() {
-    assert!(load(&identity(&[("x", FLOAT, "N"), ("s", STRING, "N")])).unwrap().warmed().is_ok());
-    let reason = load(&failing()).unwrap().warmed().err().unwrap();
-    assert!(reason.starts_with("it fails its self-test"), "{reason}");
+fn a_graph_that_can_not_compute_does_not_get_warm() {
+    let warm = |graph: &[u8]| load(graph).unwrap().warm_up(&ModelMetadata::default());
+    assert!(warm(&identity(&[("x", FLOAT, "N"), ("s", STRING, "N")])).is_ok());
+    assert!(warm(&failing()).is_err());
+}
+
+#[test]
+fn outputs_that_are_no_tensors_are_left_out_where_another_is_left() {
+    let (zip_map, probabilities) = zip_map();
+    let (x, label) = (value("x", FLOAT, "N"), value("label", FLOAT, "N"));
+    let nodes = [zip_map.clone(), node("Identity", &["x"], "label")];
+    let classifier = model(&nodes, std::slice::from_ref(&x), &[probabilities.clone(), label]);
+    for mut graph in Graph::copies(&RUNTIME, &classifier, 2).unwrap() {
+        assert_eq!(graph.outputs().iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["label"]);
+        let response = graph.infer(InferRequest::of(vec![Tensor::column("x", vec![1.5_f32])])).unwrap();
+        assert_eq!((response.outputs.len(), response.f32s("label")), (1, Some([1.5].as_slice())));
+    }
+    let reason = load(&model(&[zip_map], &[x], &[probabilities])).err().unwrap();
+    assert_eq!(reason, "no output that could be answered: `probabilities` is no tensor");
 }

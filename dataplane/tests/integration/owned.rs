@@ -10,8 +10,11 @@ use std::{
 
 use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, SyncModel, Tensor,
+    config::{self, ServerArgs},
     limits::Limits,
-    repository::Repository,
+    metrics::Metrics,
+    repository::{Loader, Repository},
+    serve::Start,
     worker::{Batching, Owned},
 };
 
@@ -157,4 +160,97 @@ async fn one_request_of_many_instances_does_not_fill_the_queue() {
     let answer = server.post("/v1/models/quick:predict", json!({"instances": instances}).to_string()).await.json();
     let ids = answer["predictions"].as_array().unwrap().iter().map(|prediction| prediction["ids"][0].as_str().unwrap());
     assert!(ids.eq((0..256).map(|number| number.to_string())), "in order");
+}
+
+/// Is warm when it is let, or fails to be.
+struct Cold {
+    warm: Arc<Mutex<mpsc::Receiver<bool>>>,
+}
+
+impl SyncModel for Cold {
+    fn warm_up(&mut self, metadata: &ModelMetadata) -> Result<()> {
+        assert_eq!(metadata.name, "cold");
+        let warm = self.warm.lock().unwrap().recv().unwrap();
+        if warm { Ok(()) } else { Err(Error::internal("no memory")) }
+    }
+
+    fn infer(&mut self, _request: InferRequest) -> Result<InferResponse> {
+        Ok(InferResponse::default())
+    }
+}
+
+/// Gives each model two threads.
+struct Colds(Arc<Mutex<mpsc::Receiver<bool>>>);
+
+impl Loader for Colds {
+    fn load(&self) -> Result<Arc<dyn Model>> {
+        let metadata = ModelMetadata { name: "cold".to_owned(), ..ModelMetadata::default() };
+        let copies = [(); 2].map(|()| Cold { warm: self.0.clone() }).into();
+        Ok(Arc::new(Owned::start(metadata, Arc::new(rows()), copies, 4, Batching::OFF)?))
+    }
+}
+
+const ANY: &str = r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "BOOL", "data": [true]}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_ready_once_its_model_is_warm_on_each_of_its_threads() {
+    let (warm, warmth) = mpsc::channel();
+    let loader = Arc::new(Colds(Arc::new(Mutex::new(warmth))));
+    let server = serving(Repository::default().with_loader("cold", loader), Limits::default());
+    let repository = server.handler.repository.clone();
+    let loading = tokio::spawn(async move { repository.load("cold").await });
+    for _ in 0..2 {
+        assert_eq!(server.get("/v2/health/ready").await.status, 503);
+        assert_eq!(server.get("/v2/models/cold/ready").await.status, 503);
+        assert_eq!(server.post("/v2/models/cold/infer", ANY).await.status, 503);
+        assert!(!loading.is_finished());
+        warm.send(true).unwrap();
+    }
+    loading.await.unwrap().unwrap();
+    server.get("/v2/health/ready").await.json();
+    server.post("/v2/models/cold/infer", ANY).await.json();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_does_not_get_warm_is_refused_and_the_old_one_serves_on() {
+    let (warm, warmth) = mpsc::channel();
+    let loader = Arc::new(Colds(Arc::new(Mutex::new(warmth))));
+    let server = serving(Repository::default().with_loader("cold", loader), Limits::default());
+    for outcomes in [[true, true], [true, false]] {
+        outcomes.into_iter().for_each(|outcome| warm.send(outcome).unwrap());
+        let load = server.post("/v2/repository/models/cold/load", "").await;
+        match outcomes[1] {
+            true => drop(load.json()),
+            false => load.refuses(
+                409,
+                "load_failed",
+                "Model with name cold could not be loaded: its warm-up failed: internal error",
+            ),
+        }
+        server.post("/v2/models/cold/infer", ANY).await.json();
+    }
+}
+
+#[test]
+fn a_model_that_does_not_get_warm_ends_the_start() {
+    struct Panics;
+    impl SyncModel for Panics {
+        fn warm_up(&mut self, _metadata: &ModelMetadata) -> Result<()> {
+            panic!("as meant")
+        }
+        fn infer(&mut self, _request: InferRequest) -> Result<InferResponse> {
+            Ok(InferResponse::default())
+        }
+    }
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+    let Ok(Settings { server }) = config::parse(["server", "--model-name", "m"].map(Into::into)) else {
+        panic!("settings are refused")
+    };
+    let start = Start { server: &server, batching: Batching::OFF, metrics: &Metrics::new().unwrap() };
+    let refused = start.on_threads(ModelMetadata::default(), vec![Panics, Panics]).err().unwrap();
+    assert_eq!(refused, "model `m`: its warm-up failed: internal error (a worker panicked: as meant)");
 }

@@ -178,6 +178,13 @@ impl Server {
         Self { handler, router }
     }
 
+    /// The same server with further routes over its handler.
+    pub(crate) fn with_routes(self, routes: Router<Arc<Handler>>) -> Self {
+        let handler = Arc::new(self.handler.clone());
+        let all = dataplane::router(handler.clone()).merge(routes.with_state(handler));
+        Self { router: all.into(), ..self }
+    }
+
     /// Listens on a free port, for what only a socket shows.
     pub(crate) async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

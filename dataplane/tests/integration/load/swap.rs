@@ -1,4 +1,4 @@
-//! Models that are swapped while they are asked, over every protocol.
+//! Models on threads of their own that are swapped while requests wait for them, over every protocol.
 
 use std::sync::{
     Arc,
@@ -7,9 +7,11 @@ use std::sync::{
 
 use axum::body::Body;
 use dataplane::{
-    Context, Datatype, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor, TensorMetadata,
+    Datatype, InferRequest, InferResponse, Model, ModelMetadata, Result, SyncModel, Tensor, TensorMetadata,
     limits::Limits,
     repository::{Loader, Repository},
+    v1::TensorsCodec,
+    worker::{Batching, Joined, Owned},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -22,19 +24,27 @@ use crate::{
 };
 
 const SWAPS: usize = 200;
+const THREADS: usize = 2;
 
-/// How many are alive, and how many were at most.
+/// How many copies are alive, and how many were at most.
 #[derive(Default)]
 struct Alive {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// Answers with its number.
+/// Answers with its number. Copies of one number are one model.
 struct Numbered {
     number: i64,
-    metadata: ModelMetadata,
     alive: Arc<Alive>,
+}
+
+impl Numbered {
+    fn new(number: i64, alive: Arc<Alive>) -> Self {
+        let now = alive.now.fetch_add(1, SeqCst) + 1;
+        alive.most.fetch_max(now, SeqCst);
+        Self { number, alive }
+    }
 }
 
 impl Drop for Numbered {
@@ -43,15 +53,10 @@ impl Drop for Numbered {
     }
 }
 
-#[async_trait::async_trait]
-impl Model for Numbered {
-    fn metadata(&self) -> &ModelMetadata {
-        &self.metadata
-    }
-
-    async fn infer(&self, request: InferRequest, _context: &Context) -> Result<InferResponse> {
-        // Time for a swap in the middle of it.
-        tokio::task::yield_now().await;
+impl SyncModel for Numbered {
+    fn infer(&mut self, request: InferRequest) -> Result<InferResponse> {
+        // Time for a swap in the middle of it, and for others to wait behind it.
+        std::thread::yield_now();
         let rows = request.required("x")?.shape()[0];
         Ok(InferResponse::of(vec![Tensor::vector("number", vec![self.number; rows])]))
     }
@@ -74,9 +79,10 @@ impl Loader for Numbers {
             properties: [("digest".to_owned(), format!("sha256:{number}"))].into(),
             ..ModelMetadata::default()
         };
-        let now = self.alive.now.fetch_add(1, SeqCst) + 1;
-        self.alive.most.fetch_max(now, SeqCst);
-        Ok(Arc::new(Numbered { number, metadata, alive: self.alive.clone() }))
+        let copies = (0..THREADS).map(|_| Numbered::new(number, self.alive.clone())).collect();
+        // What waits when it is swapped out is answered by it, alone or together with others that wait for it.
+        let batching = Batching { max_rows: 8, max_delay: std::time::Duration::ZERO };
+        Ok(Arc::new(Owned::start(metadata, Arc::new(TensorsCodec), Joined::copies(copies), 64, batching)?))
     }
 }
 
@@ -151,7 +157,7 @@ async fn a_swap_fails_nobody_mixes_nothing_and_keeps_no_old_model() {
         repository.load("m").await.unwrap();
         // Requests go on all the while; what was swapped out ends with the last of its own.
         soon(async {
-            while alive.now.load(SeqCst) > 1 || rounds.load(SeqCst) == before {
+            while alive.now.load(SeqCst) > THREADS || rounds.load(SeqCst) == before {
                 assert!(!callers.iter().any(JoinHandle::is_finished), "a caller was answered wrongly");
                 tokio::task::yield_now().await;
             }
@@ -162,6 +168,7 @@ async fn a_swap_fails_nobody_mixes_nothing_and_keeps_no_old_model() {
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!((alive.now.load(SeqCst), alive.most.load(SeqCst)), (1, 2));
+    // The threads of the old one have ended, and there were never more than those of two.
+    assert_eq!((alive.now.load(SeqCst), alive.most.load(SeqCst)), (THREADS, 2 * THREADS));
     assert_eq!(server.handler.repository.metadata("m", None).unwrap().version(), Some("201"));
 }

@@ -3,11 +3,11 @@
 use dataplane::{Kind, worker::Permits};
 
 use super::{
-    ask::{ask, row},
+    ask::{ask, input, row, strings},
     flaws::{Flaw, flaws},
     outcome::read,
     server,
-    ways::{ALL, Way},
+    ways::{ALL, V2, Way},
 };
 use crate::serving::Server;
 
@@ -57,6 +57,22 @@ async fn what_can_not_be_read_is_malformed() {
         let refused = read(way, &server, "pair", &server.send(way.nonsense("pair")).await).unwrap_err();
         assert_eq!(refused.code, "malformed_body", "{way:?}: {}", refused.text);
     }
+}
+
+/// Each instance may become a request of its own; the rows of a tensor are one request.
+#[tokio::test]
+async fn the_bound_on_instances_is_v1s_and_says_nothing_of_rows() {
+    let (mut server, ..) = server();
+    server.handler.limits.instances = 2;
+    let server = server.again();
+    let rows = vec![input("x", &[3, 2], vec![1_f32; 6]), input("s", &[3], strings(&["a", "b", "c"]))];
+    let ask = ask("pair", rows);
+    for &way in V2 {
+        assert!(read(way, &server, "pair", &way.send(&server, &ask).await).is_ok(), "{way:?}");
+    }
+    let refused = read(Way::V1, &server, "pair", &Way::V1.send(&server, &ask).await).unwrap_err();
+    let text = "field `instances`: expected at most 2 instances, got 3";
+    assert_eq!((refused.code.as_str(), refused.text.as_str()), ("invalid_argument", text));
 }
 
 #[tokio::test]
