@@ -21,6 +21,7 @@ mod dial;
 mod failure;
 mod forward;
 mod grpc;
+mod heard;
 mod metadata;
 mod pool;
 mod rest;
