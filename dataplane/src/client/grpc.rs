@@ -166,6 +166,8 @@ fn failure(status: &Status, reused: bool) -> Failure {
     let pushback = pushback(status.metadata());
     let after = pushback.unwrap_or_default();
     let failure = match status.code() {
+        // tonic's own word for an answer that is larger than what is read.
+        Code::OutOfRange if status.message().contains("decoded message length too large") => Failure::invalid(detail),
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Failure::rejected(detail),
         Code::Unauthenticated => Failure::unauthenticated(detail),
         Code::PermissionDenied => Failure::forbidden(detail),

@@ -238,6 +238,17 @@ async fn connections_are_several_and_replaced_by_age_and_no_request_fails() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let mock = Mock::serving(|_, _| {
+        let length = (65_u32 * 1024 * 1024).to_be_bytes();
+        ([GRPC], [&[0], length.as_slice()].concat())
+    })
+    .await;
+    let error = predictor(&mock.address, Protocol::GrpcV2).infer(&request(), &context()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::UpstreamInvalid, "{error}");
+}
+
+#[tokio::test]
 async fn readiness_is_what_it_says_of_its_model() {
     for ready in [true, false] {
         let mock = Mock::serving(move |_, _| good(&ModelReadyResponse { ready })).await;
