@@ -195,6 +195,11 @@ impl Permit<'_> {
         self.ended(End::Failed(kind));
     }
 
+    /// It says nothing of the upstream.
+    pub(super) fn untold(self) {
+        self.ended(End::Unknown);
+    }
+
     fn ended(mut self, end: End) {
         self.settled = true;
         self.tell(end);

@@ -115,7 +115,7 @@ impl Failure {
 
     /// Its answer ended too early, or is no HTTP.
     pub(super) fn broken_off(error: &dyn StdError) -> Self {
-        Self::new(Kind::UpstreamInvalid, "broke off its answer", causes(error))
+        Self { fault: true, ..Self::new(Kind::UpstreamInvalid, "broke off its answer", causes(error)) }
     }
 
     /// Its answer is none.

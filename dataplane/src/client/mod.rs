@@ -251,6 +251,8 @@ impl Predictor {
         call.ended(answer.as_ref().map(drop).map_err(|failure| failure.kind().row().code));
         match &answer {
             Err(failure) if failure.is_fault() => permit.failed(failure.kind()),
+            // Never sent: it says nothing of the predictor.
+            Err(failure) if failure.kind() == Kind::Internal => permit.untold(),
             _ => permit.succeeded(),
         }
         let answer = self.named(answer);
