@@ -113,7 +113,7 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             circuits: new.gauges(
-                ("upstream_circuit_open", "1 while calls fail at once because those before them failed."),
+                ("upstream_circuit_open", "Over 0 while calls fail at once because those before them failed."),
                 &["upstream"],
             )?,
             dependencies: new.gauges(
@@ -219,9 +219,9 @@ impl Metrics {
         self.retries.with_label_values(&[upstream, reason]).inc();
     }
 
-    /// Calls to a service behind this one fail at once from now on, or go through again.
-    pub fn circuit(&self, upstream: &str, open: bool) {
-        self.circuits.with_label_values(&[upstream]).set(i64::from(open));
+    /// How many circuits to a service behind this one are open: calls fail at once while one is.
+    pub(crate) fn circuits(&self, upstream: &str) -> IntGauge {
+        self.circuits.with_label_values(&[upstream])
     }
 
     /// A service that this one needs answers its probes, or does not.

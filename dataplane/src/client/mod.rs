@@ -194,7 +194,7 @@ impl Predictor {
             protocol: settings.protocol,
             wire,
             timeout: settings.timeout,
-            breaker: Breaker::new(name, settings.timeout, metrics.clone()),
+            breaker: Breaker::new(name, settings.timeout, &metrics),
             retries: Retries::new(settings.retries),
             metrics,
         })))
