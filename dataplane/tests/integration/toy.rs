@@ -56,9 +56,14 @@ impl Process {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let first = lines.recv().expect("it ended before it listened");
-        let listening: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
-        assert_eq!(listening["message"], "listening", "{first}");
+        // A transformer may have seen its predictor before it listens.
+        let listening = loop {
+            let line = lines.recv().expect("it ended before it listened");
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if line["message"] == "listening" {
+                break line;
+            }
+        };
         let url = format!("http://{}", listening["rest"].as_str().unwrap());
         Self { child, url, listening, lines }
     }
