@@ -41,6 +41,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     steps: Arc<StepTimes>,
     upstream: IntCounterVec,
+    upstream_durations: HistogramVec,
     spans: IntCounterVec,
     queued: IntGaugeVec,
     waited: HistogramVec,
@@ -106,6 +107,14 @@ impl Metrics {
             )?,
             upstream: new.counters(
                 ("upstream_requests_total", "Calls to services behind this one, by outcome."),
+                &["upstream", "outcome"],
+            )?,
+            upstream_durations: new.histograms(
+                (
+                    "upstream_request_duration_seconds",
+                    "A call to a service behind this one with its retries, by outcome.",
+                ),
+                &LATENCY_BUCKETS,
                 &["upstream", "outcome"],
             )?,
             retries: new.counters(
@@ -181,9 +190,10 @@ impl Metrics {
         Outcomes { exported, dropped, failed }
     }
 
-    /// A call to a service behind this one ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
-    pub fn upstream(&self, upstream: &str, outcome: &str) {
+    /// A call to a service behind this one took this long and ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
+    pub fn upstream(&self, upstream: &str, outcome: &str, took: Duration) {
         self.upstream.with_label_values(&[upstream, outcome]).inc();
+        self.upstream_durations.with_label_values(&[upstream, outcome]).observe(took.as_secs_f64());
     }
 
     /// What is measured of the queue before this model's threads. `model` is a name that is served here, never one that a caller chose.

@@ -4,7 +4,11 @@
 //! through the circuit `breaker`, is written and read by `rest` or `grpc`, over a connection of a `pool` or a `shared` one;
 //! `retry` says whether it is tried again, and `forward` what of the request's context travels with it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     context::Context,
@@ -259,7 +263,7 @@ impl Predictor {
         answered: fn(Permit<'_>),
     ) -> Result<T> {
         let inner = &self.0;
-        let mut outcome = Outcome { predictor: inner, code: "abandoned" };
+        let mut outcome = Outcome { predictor: inner, begun: Instant::now(), code: "abandoned" };
         if context.remaining().is_zero() {
             outcome.code = Kind::UpstreamTimeout.row().code;
             return self.named(Err(Failure::late()));
@@ -319,14 +323,15 @@ impl Inner {
     }
 }
 
-/// Counts a call when it ends, also when its caller's deadline ends it.
+/// Counts and times a call when it ends, also when its caller's deadline ends it.
 struct Outcome<'a> {
     predictor: &'a Inner,
+    begun: Instant,
     code: &'static str,
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.predictor.metrics.upstream(&self.predictor.name, self.code);
+        self.predictor.metrics.upstream(&self.predictor.name, self.code, self.begun.elapsed());
     }
 }
