@@ -40,8 +40,7 @@ pub struct Metrics {
     known: Known,
     in_flight: IntGauge,
     steps: Arc<StepTimes>,
-    upstream: IntCounterVec,
-    upstream_durations: HistogramVec,
+    upstreams: Upstreams,
     spans: IntCounterVec,
     queued: IntGaugeVec,
     waited: HistogramVec,
@@ -49,8 +48,6 @@ pub struct Metrics {
     connections: IntGaugeVec,
     cut: IntCounter,
     handshakes: IntCounter,
-    retries: IntCounterVec,
-    circuits: IntGaugeVec,
     dependencies: IntGaugeVec,
 }
 
@@ -63,6 +60,15 @@ struct Families {
     predict: HistogramVec,
     postprocess: HistogramVec,
     explain: HistogramVec,
+}
+
+/// What calls to services behind this one are counted in.
+#[derive(Clone, Debug)]
+struct Upstreams {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    retries: IntCounterVec,
+    circuits: IntGaugeVec,
 }
 
 impl Metrics {
@@ -105,26 +111,7 @@ impl Metrics {
                 "server_tls_handshake_failures_total",
                 "Connections that never came to speak TLS: refused, broken off, or too slow.",
             )?,
-            upstream: new.counters(
-                ("upstream_requests_total", "Calls to services behind this one, by outcome."),
-                &["upstream", "outcome"],
-            )?,
-            upstream_durations: new.histograms(
-                (
-                    "upstream_request_duration_seconds",
-                    "A call to a service behind this one with its retries, by outcome.",
-                ),
-                &LATENCY_BUCKETS,
-                &["upstream", "outcome"],
-            )?,
-            retries: new.counters(
-                ("upstream_retries_total", "Calls that were tried again, by why."),
-                &["upstream", "reason"],
-            )?,
-            circuits: new.gauges(
-                ("upstream_circuit_open", "Over 0 while calls fail at once because those before them failed."),
-                &["upstream"],
-            )?,
+            upstreams: Upstreams::new(&new)?,
             dependencies: new.gauges(
                 ("dependency_up", "1 while a service that this one needs answers its probes."),
                 &["dependency"],
@@ -192,8 +179,8 @@ impl Metrics {
 
     /// A call to a service behind this one took this long and ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
     pub fn upstream(&self, upstream: &str, outcome: &str, took: Duration) {
-        self.upstream.with_label_values(&[upstream, outcome]).inc();
-        self.upstream_durations.with_label_values(&[upstream, outcome]).observe(took.as_secs_f64());
+        self.upstreams.requests.with_label_values(&[upstream, outcome]).inc();
+        self.upstreams.durations.with_label_values(&[upstream, outcome]).observe(took.as_secs_f64());
     }
 
     /// What is measured of the queue before this model's threads. `model` is a name that is served here, never one that a caller chose.
@@ -226,12 +213,12 @@ impl Metrics {
 
     /// A call to a service behind this one is tried again.
     pub fn retried(&self, upstream: &str, reason: &str) {
-        self.retries.with_label_values(&[upstream, reason]).inc();
+        self.upstreams.retries.with_label_values(&[upstream, reason]).inc();
     }
 
     /// How many circuits to a service behind this one are open: calls fail at once while one is.
     pub(crate) fn circuits(&self, upstream: &str) -> IntGauge {
-        self.circuits.with_label_values(&[upstream])
+        self.upstreams.circuits.with_label_values(&[upstream])
     }
 
     /// A service that this one needs answers its probes, or does not.
@@ -273,6 +260,33 @@ impl Families {
             predict: kserve("request_predict_seconds", "What the predictor took.")?,
             postprocess: kserve("request_postprocess_seconds", "From the predictor's answer to the answer.")?,
             explain: kserve("request_explain_seconds", "What an explanation took.")?,
+        })
+    }
+}
+
+impl Upstreams {
+    fn new(new: &Registered<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: new.counters(
+                ("upstream_requests_total", "Calls to services behind this one, by outcome."),
+                &["upstream", "outcome"],
+            )?,
+            durations: new.histograms(
+                (
+                    "upstream_request_duration_seconds",
+                    "A call to a service behind this one with its retries, by outcome.",
+                ),
+                &LATENCY_BUCKETS,
+                &["upstream", "outcome"],
+            )?,
+            retries: new.counters(
+                ("upstream_retries_total", "Calls that were tried again, by why."),
+                &["upstream", "reason"],
+            )?,
+            circuits: new.gauges(
+                ("upstream_circuit_open", "Over 0 while calls fail at once because those before them failed."),
+                &["upstream"],
+            )?,
         })
     }
 }
