@@ -146,10 +146,12 @@ fn before(predictor: &Process) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_deadline_reaches_the_predictor_behind_a_transformer() {
+async fn a_transformer_tells_of_its_predictor_and_hands_on_the_deadline() {
     let mock = Mock::answering(200, &[], r#"{"name": "any", "inputs": [], "outputs": []}"#).await;
     let transformer = Process::example("transformer", &["--model-name", "any", "--predictor-host", &mock.address]);
     ready(&transformer, "any").await;
+    let told = json!({"ready": true, "dependencies": {"predictor": "ready"}});
+    assert_eq!(get(&transformer, "/v2/health/ready").await, (200, told));
     let request = post(&transformer, "/v2/models/any/infer", &inputs("x", &[1], &[1.0]));
     sent(request.header("x-request-timeout", "5s")).await;
     let got = mock.got().into_iter().find(|got| got.line.starts_with("POST")).unwrap();
