@@ -11,11 +11,7 @@
 
 use std::{
     process::ExitCode,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, OnceLock},
 };
 
 use async_trait::async_trait;
@@ -25,6 +21,7 @@ use dataplane::{
     Result, Tensor, TensorMetadata,
     client::{Predictor, Protocol, Settings},
     handler::ServerInfo,
+    readiness::{Dependency, Probe},
     repository::Repository,
     serve::{self, Start},
     v1::RowsCodec,
@@ -56,7 +53,8 @@ struct Transformer {
     /// Nothing is known of inputs and outputs before the predictor has said them.
     unknown: ModelMetadata,
     known: OnceLock<ModelMetadata>,
-    up: AtomicBool,
+    /// Whether the predictor answers.
+    up: Dependency,
 }
 
 #[async_trait]
@@ -66,7 +64,7 @@ impl Model for Transformer {
     }
 
     fn is_ready(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
+        self.up.is_up()
     }
 
     async fn infer(&self, mut request: InferRequest, context: &Context) -> Result<InferResponse> {
@@ -94,23 +92,12 @@ fn scaled(input: Tensor, scale: f32) -> Result<Tensor> {
 }
 
 impl Transformer {
-    /// Looks at the predictor for ever: what it takes once, whether it is there each second.
-    async fn look(self: Arc<Self>) {
-        loop {
-            let up = self.once(&Context::background(Duration::from_secs(1))).await;
-            if let Err(error) = &up {
-                tracing::warn!(%error, "the predictor is not ready");
-            }
-            self.up.store(up.is_ok(), Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    async fn once(&self, context: &Context) -> Result<()> {
-        self.predictor.ready(context).await?;
+    /// Looks at the predictor: whether it is there, and once what it takes.
+    async fn look(&self, context: Context) -> Result<()> {
+        self.predictor.ready(&context).await?;
         if self.known.get().is_none() {
             let mut metadata =
-                ModelMetadata { name: self.unknown.name.clone(), ..self.predictor.metadata(context).await? };
+                ModelMetadata { name: self.unknown.name.clone(), ..self.predictor.metadata(&context).await? };
             metadata.platform = "hemline_transformer".to_owned();
             metadata.outputs.push(TensorMetadata::new(LABEL, Datatype::Bytes, &[-1]));
             self.known.set(metadata).map_err(|_| Error::internal("looked at twice"))?;
@@ -137,9 +124,10 @@ fn publish(own: &Predicting, start: &Start<'_>) -> Result<Repository, String> {
         scale: own.scale,
         unknown: ModelMetadata { name, ..ModelMetadata::default() },
         known: OnceLock::new(),
-        up: AtomicBool::new(false),
+        up: start.readiness.dependency("predictor", start.metrics).with_latch(start.readiness.latch("predictor")),
     });
-    tokio::spawn(transformer.clone().look());
+    let watched = transformer.clone();
+    tokio::spawn(async move { watched.up.watch(Probe::default(), |context| watched.look(context)).await });
     Ok(Repository::default().with(transformer))
 }
 

@@ -40,7 +40,7 @@ pub struct Metrics {
     known: Known,
     in_flight: IntGauge,
     steps: Arc<StepTimes>,
-    upstream: IntCounterVec,
+    upstreams: Upstreams,
     spans: IntCounterVec,
     queued: IntGaugeVec,
     waited: HistogramVec,
@@ -48,8 +48,6 @@ pub struct Metrics {
     connections: IntGaugeVec,
     cut: IntCounter,
     handshakes: IntCounter,
-    retries: IntCounterVec,
-    circuits: IntGaugeVec,
     dependencies: IntGaugeVec,
 }
 
@@ -62,6 +60,15 @@ struct Families {
     predict: HistogramVec,
     postprocess: HistogramVec,
     explain: HistogramVec,
+}
+
+/// What calls to services behind this one are counted in.
+#[derive(Clone, Debug)]
+struct Upstreams {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    retries: IntCounterVec,
+    circuits: IntGaugeVec,
 }
 
 impl Metrics {
@@ -104,18 +111,7 @@ impl Metrics {
                 "server_tls_handshake_failures_total",
                 "Connections that never came to speak TLS: refused, broken off, or too slow.",
             )?,
-            upstream: new.counters(
-                ("upstream_requests_total", "Calls to services behind this one, by outcome."),
-                &["upstream", "outcome"],
-            )?,
-            retries: new.counters(
-                ("upstream_retries_total", "Calls that were tried again, by why."),
-                &["upstream", "reason"],
-            )?,
-            circuits: new.gauges(
-                ("upstream_circuit_open", "1 while calls fail at once because those before them failed."),
-                &["upstream"],
-            )?,
+            upstreams: Upstreams::new(&new)?,
             dependencies: new.gauges(
                 ("dependency_up", "1 while a service that this one needs answers its probes."),
                 &["dependency"],
@@ -181,9 +177,10 @@ impl Metrics {
         Outcomes { exported, dropped, failed }
     }
 
-    /// A call to a service behind this one ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
-    pub fn upstream(&self, upstream: &str, outcome: &str) {
-        self.upstream.with_label_values(&[upstream, outcome]).inc();
+    /// A call to a service behind this one took this long and ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
+    pub fn upstream(&self, upstream: &str, outcome: &str, took: Duration) {
+        self.upstreams.requests.with_label_values(&[upstream, outcome]).inc();
+        self.upstreams.durations.with_label_values(&[upstream, outcome]).observe(took.as_secs_f64());
     }
 
     /// What is measured of the queue before this model's threads. `model` is a name that is served here, never one that a caller chose.
@@ -216,12 +213,12 @@ impl Metrics {
 
     /// A call to a service behind this one is tried again.
     pub fn retried(&self, upstream: &str, reason: &str) {
-        self.retries.with_label_values(&[upstream, reason]).inc();
+        self.upstreams.retries.with_label_values(&[upstream, reason]).inc();
     }
 
-    /// Calls to a service behind this one fail at once from now on, or go through again.
-    pub fn circuit(&self, upstream: &str, open: bool) {
-        self.circuits.with_label_values(&[upstream]).set(i64::from(open));
+    /// How many circuits to a service behind this one are open: calls fail at once while one is.
+    pub(crate) fn circuits(&self, upstream: &str) -> IntGauge {
+        self.upstreams.circuits.with_label_values(&[upstream])
     }
 
     /// A service that this one needs answers its probes, or does not.
@@ -263,6 +260,33 @@ impl Families {
             predict: kserve("request_predict_seconds", "What the predictor took.")?,
             postprocess: kserve("request_postprocess_seconds", "From the predictor's answer to the answer.")?,
             explain: kserve("request_explain_seconds", "What an explanation took.")?,
+        })
+    }
+}
+
+impl Upstreams {
+    fn new(new: &Registered<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: new.counters(
+                ("upstream_requests_total", "Calls to services behind this one, by outcome."),
+                &["upstream", "outcome"],
+            )?,
+            durations: new.histograms(
+                (
+                    "upstream_request_duration_seconds",
+                    "A call to a service behind this one with its retries, by outcome.",
+                ),
+                &LATENCY_BUCKETS,
+                &["upstream", "outcome"],
+            )?,
+            retries: new.counters(
+                ("upstream_retries_total", "Calls that were tried again, by why."),
+                &["upstream", "reason"],
+            )?,
+            circuits: new.gauges(
+                ("upstream_circuit_open", "Over 0 while calls fail at once because those before them failed."),
+                &["upstream"],
+            )?,
         })
     }
 }

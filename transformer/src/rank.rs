@@ -3,30 +3,22 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use catalog::articles::Articles;
 use dataplane::{
     Context, Data, Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
     client::{Predictor, Protocol},
-    readiness::{Dependency, Latch},
+    readiness::{Dependency, Probe},
 };
 
 use crate::{
     features::{ARTICLE_ID, Plan},
-    neighbours::{Candidates, Retrieval},
+    neighbours::Candidates,
 };
 
 /// The output that says which article a score is of.
 pub(crate) const ARTICLE_IDS: &str = "article_ids";
-
-/// Time between two looks at a predictor's health.
-const POLL: Duration = Duration::from_secs(1);
-/// The same while it is away: both start together, and neither should wait for the other's clock.
-const POLL_AWAY: Duration = Duration::from_millis(100);
-/// Looks that must fail in a row before a predictor counts as away.
-const MISSES: u32 = 3;
 
 /// A predictor that ranks.
 pub(crate) struct Ranker {
@@ -35,8 +27,12 @@ pub(crate) struct Ranker {
     column: Option<usize>,
     /// Inputs of a predictor that lists none.
     default_inputs: ModelMetadata,
-    plan: RwLock<Option<Arc<Plan>>>,
+    /// What to send it, or why nothing of what is here will do; nothing before it has been asked.
+    plan: RwLock<Option<Known>>,
 }
+
+/// A plan, or what speaks against any.
+type Known = Result<Arc<Plan>, String>;
 
 /// How a ranker's answer is read.
 pub(crate) struct ScoreOutput {
@@ -71,13 +67,13 @@ impl Ranker {
     pub(crate) async fn plan(&self, articles: &Articles, context: &Context) -> Result<Arc<Plan>> {
         let known = self.plan.read().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
-            Some(plan) => Ok(plan),
-            None => self.refresh(articles, context).await,
+            Some(known) => self.usable(known),
+            None => self.learn(self.predictor.metadata_for(context).await?, articles),
         }
     }
 
-    async fn refresh(&self, articles: &Articles, context: &Context) -> Result<Arc<Plan>> {
-        let mut metadata = self.predictor.metadata(context).await?;
+    /// What to send it, as its metadata say now.
+    fn learn(&self, mut metadata: ModelMetadata, articles: &Articles) -> Result<Arc<Plan>> {
         if metadata.inputs.is_empty() {
             metadata.inputs.clone_from(&self.default_inputs.inputs);
         }
@@ -87,8 +83,12 @@ impl Ranker {
         }
         let plan = Plan::new(&metadata, articles).map(Arc::new);
         // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan.as_ref().ok().cloned();
-        plan.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("predictor `{}` {reason}", self.name())))
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
+        self.usable(plan)
+    }
+
+    fn usable(&self, known: Known) -> Result<Arc<Plan>> {
+        known.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("predictor `{}` {reason}", self.name())))
     }
 
     /// Asks for the candidates' scores. A ranker that refuses them may have been swapped since it was planned for: it is asked once more
@@ -105,7 +105,8 @@ impl Ranker {
             Err(error) if error.kind() == Kind::UpstreamRejected => error,
             answer => return answer,
         };
-        let current = self.refresh(articles, context).await?;
+        let Ok(metadata) = self.predictor.metadata_for(context).await else { return Err(refused) };
+        let current = self.learn(metadata, articles)?;
         if *current == *plan {
             return Err(refused);
         }
@@ -157,56 +158,15 @@ impl Ranker {
         }
     }
 
-    /// Looks after the predictor for ever: says that it is there when it answers, and that it is away when it has been for a while.
-    pub(crate) async fn watch(self: Arc<Self>, retrieval: Arc<Retrieval>, status: Status) {
-        let (mut misses, mut up) = (0, false);
-        loop {
-            let context = Context::background(POLL);
-            let looked = match self.predictor.ready(&context).await {
-                Ok(()) => self.refresh(&retrieval.articles, &context).await.map(drop),
-                Err(error) => Err(error),
-            };
-            match looked {
-                Ok(()) => {
-                    if !up {
-                        tracing::info!(ranker = self.name(), "ranker is ready");
-                    }
-                    (misses, up) = (0, true);
-                    status.set(up);
-                }
-                Err(error) => {
-                    misses += 1;
-                    if misses == 1 || (misses == MISSES && up) {
-                        tracing::warn!(ranker = self.name(), code = error.kind().row().code, %error, "ranker is not ready");
-                    }
-                    if misses >= MISSES {
-                        up = false;
-                        status.set(up);
-                    }
-                }
-            }
-            tokio::time::sleep(if up { POLL } else { POLL_AWAY }).await;
-        }
+    /// Looks after the predictor, and at what it takes, until another ranker does.
+    pub(crate) async fn watch(&self, articles: &Articles, dependency: &Dependency) {
+        let probe = Probe { what: "ranker", ..Probe::default() };
+        dependency.watch(probe, |context| self.look(articles, context)).await;
     }
-}
 
-/// Who is told whether the predictor is there.
-#[derive(Clone)]
-pub(crate) struct Status {
-    /// The server's readiness, where it can't answer without a predictor.
-    pub(crate) latch: Option<Latch>,
-    /// The health body and the metrics.
-    pub(crate) dependency: Dependency,
-}
-
-impl Status {
-    fn set(&self, up: bool) {
-        self.dependency.set(up);
-        match &self.latch {
-            Some(latch) if up => latch.open(),
-            Some(latch) => latch.close(),
-            None => {}
-        }
+    async fn look(&self, articles: &Articles, context: Context) -> Result<()> {
+        self.predictor.ready(&context).await?;
+        self.learn(self.predictor.metadata(&context).await?, articles).map(drop)
     }
 }
 

@@ -15,7 +15,7 @@ use dataplane::{
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
-    readiness::Readiness,
+    readiness::{Dependency, Readiness},
     repository::{self, Loader, Repository},
     v1::RowsCodec,
     worker::{Admission, Pool},
@@ -29,7 +29,7 @@ use crate::{
     instance::Bounds,
     neighbours::Retrieval,
     query::QueryTower,
-    rank::{ARTICLE_IDS, Ranker, ScoreOutput, Status},
+    rank::{ARTICLE_IDS, Ranker, ScoreOutput},
     recommender::Recommender,
     wire,
 };
@@ -41,14 +41,15 @@ use crate::{
 pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output = ()> + Send + use<>), String> {
     let (metrics, readiness) = (Metrics::new().map_err(|error| error.to_string())?, Readiness::default());
     let (begin, begun) = watch::channel(false);
+    let ranking = readiness.dependency(&args.ranking_model_type, &metrics);
     let bundles = Bundles {
         args: args.clone(),
         runtime: Runtime::load(&args.onnxruntime)?,
         store: store::open(&args.store).await.map_err(|error| error.to_string())?,
         metrics: metrics.clone(),
-        status: Status {
-            latch: (!args.degrades()).then(|| readiness.latch("predictor")),
-            dependency: readiness.dependency(&args.ranking_model_type, &metrics),
+        ranking: match args.degrades() {
+            true => ranking,
+            false => ranking.with_latch(readiness.latch("predictor")),
         },
         begun,
     };
@@ -68,8 +69,8 @@ struct Bundles {
     runtime: Runtime,
     store: Arc<dyn Store>,
     metrics: Metrics,
-    /// Who is told whether the predictor answers.
-    status: Status,
+    /// Whether the predictor answers. The server is not ready without, unless it degrades.
+    ranking: Dependency,
     /// True from when the port is had: a start that fails says just why, and nothing of a predictor.
     begun: watch::Receiver<bool>,
 }
@@ -108,13 +109,13 @@ impl Bundles {
         }))
     }
 
-    /// Looks after the predictor as long as the recommender lives.
+    /// Looks after the predictor as long as the recommender lives, or until the next one does.
     fn watch(&self, ranker: Arc<Ranker>, retrieval: Arc<Retrieval>) -> AbortOnDrop {
-        let (mut begun, status) = (self.begun.clone(), self.status.clone());
+        let (mut begun, ranking) = (self.begun.clone(), self.ranking.clone());
         AbortOnDrop(tokio::spawn(async move {
             // Where the start failed, nobody begins any more.
             if begun.wait_for(|begun| *begun).await.is_ok() {
-                ranker.watch(retrieval, status).await;
+                ranker.watch(&retrieval.articles, &ranking).await;
             }
         }))
     }

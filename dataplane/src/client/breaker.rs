@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use crate::{error::Kind, metrics::Metrics};
@@ -26,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Breaker {
     upstream: String,
     timeout: Duration,
-    metrics: Metrics,
+    /// How many circuits to this upstream are open. While a model is replaced there are two, which know nothing of each other.
+    shown: IntGauge,
     circuit: Mutex<Circuit>,
 }
 
@@ -59,8 +61,7 @@ struct Second {
 
 impl Breaker {
     /// A closed circuit to the upstream of this name, which may take `timeout` for a call.
-    pub(super) fn new(upstream: &str, timeout: Duration, metrics: Metrics) -> Self {
-        metrics.circuit(upstream, false);
+    pub(super) fn new(upstream: &str, timeout: Duration, metrics: &Metrics) -> Self {
         let circuit = Circuit {
             state: State::Closed,
             epoch: 0,
@@ -68,7 +69,8 @@ impl Breaker {
             window: [Second::default(); WINDOW as usize],
             begun: Instant::now(),
         };
-        Self { upstream: upstream.to_owned(), timeout, metrics, circuit: Mutex::new(circuit) }
+        let shown = metrics.circuits(upstream);
+        Self { upstream: upstream.to_owned(), timeout, shown, circuit: Mutex::new(circuit) }
     }
 
     /// Lets a call pass whose caller waits until `deadline`, or says in what time it may be tried again.
@@ -128,7 +130,7 @@ impl Breaker {
     fn open(&self, circuit: &mut Circuit, kind: Kind) {
         circuit.state = State::Open(Instant::now() + PAUSE, kind);
         circuit.epoch += 1;
-        self.metrics.circuit(&self.upstream, true);
+        self.shown.inc();
         let (upstream, code) = (self.upstream.as_str(), kind.row().code);
         tracing::warn!(upstream, code, "keeps failing: calls to it fail at once until it does better");
     }
@@ -138,12 +140,21 @@ impl Breaker {
         circuit.epoch += 1;
         circuit.in_a_row = 0;
         circuit.window = [Second::default(); WINDOW as usize];
-        self.metrics.circuit(&self.upstream, false);
+        self.shown.dec();
         tracing::info!(upstream = self.upstream, "answers again");
     }
 
     fn lock(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Breaker {
+    /// One that nobody uses any more is not open for ever.
+    fn drop(&mut self) {
+        if !matches!(self.lock().state, State::Closed) {
+            self.shown.dec();
+        }
     }
 }
 
@@ -195,6 +206,11 @@ impl Permit<'_> {
         self.ended(End::Failed(kind));
     }
 
+    /// It says nothing of the upstream.
+    pub(super) fn untold(self) {
+        self.ended(End::Unknown);
+    }
+
     fn ended(mut self, end: End) {
         self.settled = true;
         self.tell(end);
@@ -229,7 +245,7 @@ mod tests {
 
     fn breaker() -> (Breaker, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (Breaker::new("r", TIMEOUT, metrics.clone()), metrics)
+        (Breaker::new("r", TIMEOUT, &metrics), metrics)
     }
 
     fn admit(breaker: &Breaker) -> Result<Permit<'_>, Duration> {
@@ -327,7 +343,7 @@ mod tests {
             (30 * INSTANT, 30 * INSTANT, true),
         ] {
             for told in [true, false] {
-                let breaker = Breaker::new("r", timeout, Metrics::new().unwrap());
+                let breaker = Breaker::new("r", timeout, &Metrics::new().unwrap());
                 let calls: Vec<_> = (0..LEAST).map(|_| breaker.admit(Instant::now() + wait).unwrap()).collect();
                 advance(wait).await;
                 for call in calls {
@@ -357,6 +373,22 @@ mod tests {
         probe.succeeded();
         late.into_iter().for_each(|call| call.failed(Kind::UpstreamTimeout));
         assert!(admit(&breaker).is_ok() && !shown(&metrics));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_the_place_of_another_hides_nothing_of_it_and_leaves_nothing_behind() {
+        let (old, metrics) = breaker();
+        open(&old, Kind::UpstreamTimeout);
+        let new = Breaker::new("r", TIMEOUT, &metrics);
+        assert!(shown(&metrics), "the old one still answers");
+        drop(old);
+        assert!(!shown(&metrics));
+        open(&new, Kind::UpstreamTimeout);
+        advance(PAUSE).await;
+        drop(admit(&new));
+        assert!(shown(&metrics), "half open is not closed");
+        drop(new);
+        assert!(!shown(&metrics));
     }
 
     #[tokio::test(start_paused = true)]

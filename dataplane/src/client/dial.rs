@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{address::Address, tls::Tls};
+use super::{
+    address::Address,
+    heard::{Heard, Listening},
+    tls::Tls,
+};
 
 /// Longest that a connection may take, so that there is time left for something else.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -29,7 +33,7 @@ pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection, as hyper takes it.
-pub(super) type Stream = TokioIo<Box<dyn Duplex>>;
+pub(super) type Stream = TokioIo<Listening<Box<dyn Duplex>>>;
 
 impl Dialer {
     /// Connections to `address` that speak `protocol` (its ALPN name), through `tls` where it is given.
@@ -48,25 +52,27 @@ impl Dialer {
         Ok(Self { host: address.host.clone(), port: address.port, tls })
     }
 
-    /// A new connection.
+    /// A new connection, and what comes over it.
     ///
     /// # Errors
     /// There is none to be had, or not in time.
-    pub(super) async fn dial(&self) -> io::Result<Stream> {
+    pub(super) async fn dial(&self) -> io::Result<(Stream, Heard)> {
         let slow = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
-        timeout(CONNECT, self.connect()).await.map_err(|_| slow())?
+        let stream = timeout(CONNECT, self.connect()).await.map_err(|_| slow())??;
+        let heard = Heard::default();
+        Ok((TokioIo::new(Listening::new(stream, heard.clone())), heard))
     }
 
-    async fn connect(&self) -> io::Result<Stream> {
+    async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         let mut addresses: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.collect();
         // A headless service has an address a pod, and they come in the same order to everybody.
         fastrand::shuffle(&mut addresses);
         let tcp = first(&addresses).await?;
         tcp.set_nodelay(true)?;
-        Ok(TokioIo::new(match &self.tls {
+        Ok(match &self.tls {
             Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
             None => Box::new(tcp),
-        }))
+        })
     }
 }
 

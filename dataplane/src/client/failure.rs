@@ -113,9 +113,9 @@ impl Failure {
         Self { fault, ..Self::new(Kind::UpstreamInvalid, "failed", detail) }
     }
 
-    /// Its answer ended too early.
+    /// Its answer ended too early, or is no HTTP.
     pub(super) fn broken_off(error: &dyn StdError) -> Self {
-        Self::new(Kind::UpstreamInvalid, "broke off its answer", causes(error))
+        Self { fault: true, ..Self::new(Kind::UpstreamInvalid, "broke off its answer", causes(error)) }
     }
 
     /// Its answer is none.
@@ -184,7 +184,7 @@ pub(super) fn retry_after(text: &str) -> Option<Duration> {
 }
 
 /// An error with its causes, for the log.
-fn causes(error: &dyn StdError) -> String {
+pub(super) fn causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -1,6 +1,6 @@
 //! gRPC towards a predictor: V2 over HTTP/2, tensors as raw contents.
 
-use std::{fmt, pin::Pin, task, time::Duration};
+use std::{error::Error as StdError, fmt, pin::Pin, task, time::Duration};
 
 use axum::http::{Extensions, Request as HttpRequest, Response as HttpResponse, Uri};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::{
     Call, MOST_BODY, Settings,
     address::Address,
     dial::Dialer,
-    failure::{Failure, retry_after},
+    failure::{Failure, causes, retry_after},
     forward, metadata,
     shared::Shared,
     tls::Tls,
@@ -99,11 +99,12 @@ impl Grpc {
         ask: impl AsyncFnOnce(Client, Request<T>) -> Result<Response<R>, Status>,
     ) -> Call<R> {
         let exchange = async {
-            let (sender, reused) = self.connections.connection().await?;
+            let (line, reused) = self.connections.connection().await?;
+            let _waiting = self.connections.waiting(&line);
             let metadata = MetadataMap::from_headers(forward::ids(context));
             let mut request = Request::from_parts(metadata, Extensions::new(), message);
             request.set_timeout(context.remaining());
-            let client = Client::with_origin(Connection(sender), self.origin.clone());
+            let client = Client::with_origin(Connection(line.sender.clone()), self.origin.clone());
             let answer = ask(client.max_decoding_message_size(MOST_BODY), request).await;
             answer.map(Response::into_inner).map_err(|status| failure(&status, reused))
         };
@@ -115,42 +116,58 @@ impl Grpc {
 #[derive(Clone)]
 struct Connection(SendRequest<Body>);
 
-/// The connection was lost before the answer began.
+/// No answer began. It names no source: tonic would take that for a status of the server's.
 #[derive(Debug)]
-struct Lost(String);
+struct Lost(hyper::Error);
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Lost {}
+impl StdError for Lost {}
+
+impl Lost {
+    fn failure(&self, reused: bool) -> Failure {
+        let cause = self.0.source().and_then(|source| source.downcast_ref::<h2::Error>());
+        match cause.filter(|cause| cause.is_reset()).and_then(h2::Error::reason) {
+            None => Failure::closed(&self.0, reused),
+            // HTTP/2's own promise that nothing of it was done.
+            Some(h2::Reason::REFUSED_STREAM) => Failure::unavailable(causes(&self.0), None),
+            // Its connection lives, and the server gave up this one call, on which it may have worked.
+            Some(_) => Failure::failed(causes(&self.0), true),
+        }
+    }
+}
 
 impl Service<HttpRequest<Body>> for Connection {
     type Response = HttpResponse<Incoming>;
     type Error = Lost;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Lost>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), Lost>> {
-        self.0.poll_ready(context).map_err(|error| Lost(error.to_string()))
+    /// Always: tonic makes a text of what is said here, and a closed connection is said where the request is sent.
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Lost>> {
+        task::Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
         let answer = self.0.send_request(request);
-        Box::pin(async { answer.await.map_err(|error| Lost(error.to_string())) })
+        Box::pin(async { answer.await.map_err(Lost) })
     }
 }
 
 /// What a status means that is none of success.
 fn failure(status: &Status, reused: bool) -> Failure {
-    if let Some(lost) = std::error::Error::source(status).and_then(|source| source.downcast_ref::<Lost>()) {
-        return Failure::closed(lost, reused);
+    if let Some(lost) = status.source().and_then(|source| source.downcast_ref::<Lost>()) {
+        return lost.failure(reused);
     }
     let detail = format!("{:?}: {}", status.code(), status.message());
     let pushback = pushback(status.metadata());
     let after = pushback.unwrap_or_default();
     let failure = match status.code() {
+        // tonic's own word for an answer that is larger than what is read.
+        Code::OutOfRange if status.message().contains("decoded message length too large") => Failure::invalid(detail),
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Failure::rejected(detail),
         Code::Unauthenticated => Failure::unauthenticated(detail),
         Code::PermissionDenied => Failure::forbidden(detail),
@@ -254,4 +271,25 @@ fn read_output(output: InferOutputTensor, raw: &mut impl Iterator<Item = Bytes>)
         },
     };
     Tensor::new(&name, shape, data.map_err(at)?).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http2;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tonic::Request;
+
+    use super::{Client, Connection, ModelReadyRequest, Uri, failure};
+    use crate::{client::failure::Reason, error::Kind};
+
+    #[tokio::test]
+    async fn a_connection_that_closed_just_before_the_call_was_lost_like_any_other() {
+        let (near, _far) = tokio::io::duplex(1024);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+        drop(connection);
+        let mut client = Client::with_origin(Connection(sender), Uri::from_static("http://r"));
+        let status = client.model_ready(Request::new(ModelReadyRequest::default())).await.unwrap_err();
+        let failure = failure(&status, true);
+        assert_eq!((failure.kind(), failure.retry()), (Kind::UpstreamUnavailable, Some(Reason::Closed)), "{failure:?}");
+    }
 }

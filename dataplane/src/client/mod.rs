@@ -4,7 +4,11 @@
 //! through the circuit `breaker`, is written and read by `rest` or `grpc`, over a connection of a `pool` or a `shared` one;
 //! `retry` says whether it is tried again, and `forward` what of the request's context travels with it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     context::Context,
@@ -21,6 +25,7 @@ mod dial;
 mod failure;
 mod forward;
 mod grpc;
+mod heard;
 mod metadata;
 mod pool;
 mod rest;
@@ -30,7 +35,7 @@ mod tls;
 mod v1;
 
 use address::{Address, Scheme};
-use breaker::Breaker;
+use breaker::{Breaker, Permit};
 use failure::{Failure, Reason};
 use grpc::Grpc;
 use rest::Rest;
@@ -193,7 +198,7 @@ impl Predictor {
             protocol: settings.protocol,
             wire,
             timeout: settings.timeout,
-            breaker: Breaker::new(name, settings.timeout, metrics.clone()),
+            breaker: Breaker::new(name, settings.timeout, &metrics),
             retries: Retries::new(settings.retries),
             metrics,
         })))
@@ -211,12 +216,23 @@ impl Predictor {
         self.0.protocol
     }
 
-    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have.
+    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have. For who looks after it: it is
+    /// asked whatever became of other calls. [`Predictor::metadata_for`] is for requests.
     ///
     /// # Errors
     /// It can't be reached, or does not answer with metadata.
     pub async fn metadata(&self, context: &Context) -> Result<ModelMetadata> {
         self.named(self.0.wire.metadata(context).await)
+    }
+
+    /// The same on the way of a request, which it must not hold up: no longer than any call, and not at all while those fail at once.
+    ///
+    /// # Errors
+    /// As [`Predictor::metadata`] and [`Predictor::infer`].
+    pub async fn metadata_for(&self, context: &Context) -> Result<ModelMetadata> {
+        let ask = async |context: Context| self.0.wire.metadata(&context).await;
+        // That it says something of itself does not show that it computes.
+        self.guarded("metadata", context, ask, |permit| permit.untold()).await
     }
 
     /// Whether its model says that it can answer now. If it does, calls that failed at once because it was away go through again.
@@ -234,8 +250,20 @@ impl Predictor {
     /// # Errors
     /// By class: refused, no room, unreachable, late, or an answer that is none.
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
+        let ask = async |context: Context| self.0.call(request, &context).await;
+        self.guarded(self.protocol().operation(), context, ask, |permit| permit.succeeded()).await
+    }
+
+    /// A call through the circuit, within its time, counted and traced. `answered` is what becomes of its permit where it was no fault.
+    async fn guarded<T>(
+        &self,
+        operation: &str,
+        context: &Context,
+        ask: impl AsyncFnOnce(Context) -> Call<T>,
+        answered: fn(Permit<'_>),
+    ) -> Result<T> {
         let inner = &self.0;
-        let mut outcome = Outcome { predictor: inner, code: "abandoned" };
+        let mut outcome = Outcome { predictor: inner, begun: Instant::now(), code: "abandoned" };
         if context.remaining().is_zero() {
             outcome.code = Kind::UpstreamTimeout.row().code;
             return self.named(Err(Failure::late()));
@@ -245,12 +273,14 @@ impl Predictor {
             self.left_alone(wait)
         })?;
         let context = context.within(inner.timeout);
-        let call = context.call(self.protocol().operation(), self.name());
-        let answer = inner.call(request, call.context()).await;
+        let call = context.call(operation, self.name());
+        let answer = ask(call.context().clone()).await;
         call.ended(answer.as_ref().map(drop).map_err(|failure| failure.kind().row().code));
         match &answer {
             Err(failure) if failure.is_fault() => permit.failed(failure.kind()),
-            _ => permit.succeeded(),
+            // Never sent: it says nothing of the predictor.
+            Err(failure) if failure.kind() == Kind::Internal => permit.untold(),
+            _ => answered(permit),
         }
         let answer = self.named(answer);
         outcome.code = answer.as_ref().map_or_else(|error| error.kind().row().code, |_| "ok");
@@ -293,14 +323,15 @@ impl Inner {
     }
 }
 
-/// Counts a call when it ends, also when its caller's deadline ends it.
+/// Counts and times a call when it ends, also when its caller's deadline ends it.
 struct Outcome<'a> {
     predictor: &'a Inner,
+    begun: Instant,
     code: &'static str,
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.predictor.metrics.upstream(&self.predictor.name, self.code);
+        self.predictor.metrics.upstream(&self.predictor.name, self.code, self.begun.elapsed());
     }
 }

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{dial::Dialer, failure::Failure};
+use super::{dial::Dialer, failure::Failure, heard::Heard};
 
 /// An idle connection of HTTP/1.1 is not used again after this time: uvicorn, on which most Python servers stand, closes its own after
 /// five seconds, and whoever closes first has no race to lose.
@@ -55,6 +55,7 @@ struct Idle(Mutex<VecDeque<Connection>>);
 /// One of them. Whoever has read its answer to the end may give it back.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
+    heard: Heard,
     retires: Instant,
     used: Instant,
 }
@@ -66,6 +67,11 @@ impl Connection {
 
     fn is_usable(&self, now: Instant) -> bool {
         self.is_fresh(now) && now < self.retires
+    }
+
+    /// It came to an end over a request that was sent when so many bytes had come over it. Any byte more is of an answer to that request.
+    fn lost(&self, error: &hyper::Error, before: u64, reused: bool) -> Failure {
+        if self.heard.bytes() == before { Failure::closed(error, reused) } else { Failure::broken_off(error) }
     }
 }
 
@@ -87,21 +93,27 @@ impl Exclusive {
             if connection.sender.ready().await.is_err() {
                 continue;
             }
+            let before = connection.heard.bytes();
             match connection.sender.try_send_request(request.clone()).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(error) if error.message().is_some() => {}
-                Err(error) if error.error().is_parse() => return Err(Failure::broken_off(error.error())),
                 Err(error) => {
-                    let left = self.resends.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-                    left.map_err(|_| Failure::closed(error.error(), true))?;
+                    let failure = connection.lost(error.error(), before, true);
+                    let resend = |left: u32| failure.retry().and(left.checked_sub(1));
+                    if self.resends.fetch_update(Relaxed, Relaxed, resend).is_err() {
+                        return Err(failure);
+                    }
                     (self.renewed)();
                     break;
                 }
             }
         }
         let (mut connection, reused) = self.connect().await?;
-        let response = connection.sender.send_request(request).await;
-        Ok((response.map_err(|error| Failure::closed(&error, reused))?, connection))
+        let before = connection.heard.bytes();
+        match connection.sender.send_request(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(connection.lost(&error, before, reused)),
+        }
     }
 
     /// Keeps a connection for the next request, if it is good for one.
@@ -139,11 +151,11 @@ impl Exclusive {
 }
 
 async fn connect(dialer: &Dialer, age: Duration) -> Result<Connection, Failure> {
-    let stream = dialer.dial().await.map_err(|error| Failure::connect(&error))?;
+    let (stream, heard) = dialer.dial().await.map_err(|error| Failure::connect(&error))?;
     let (sender, connection) = http1::handshake(stream).await.map_err(|error| Failure::connect(&error))?;
     // Whoever waits for an answer hears of its end.
     tokio::spawn(async move { drop(connection.await) });
-    Ok(Connection { sender, retires: retirement(age), used: Instant::now() })
+    Ok(Connection { sender, heard, retires: retirement(age), used: Instant::now() })
 }
 
 impl Idle {

@@ -10,6 +10,7 @@ use crate::{
     handler::{Handler, ServerInfo},
     metrics::Metrics,
     model::{ModelMetadata, SyncModel},
+    readiness::Readiness,
     repository::Repository,
     telemetry,
     v1::TensorsCodec,
@@ -24,6 +25,8 @@ pub struct Start<'a> {
     pub batching: Batching,
     /// What is measured; a model's queue and a predictor's calls belong into it.
     pub metrics: &'a Metrics,
+    /// What the server waits for before it is ready, and the services that it asks.
+    pub readiness: &'a Readiness,
 }
 
 impl Start<'_> {
@@ -92,7 +95,9 @@ fn handler<A: Args>(
 ) -> Result<Handler, String> {
     telemetry::init(&settings.server.log_level)?;
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    let start = Start { server: &settings.server, batching: settings.batch.batching(), metrics: &metrics };
+    let readiness = Readiness::default();
+    let batching = settings.batch.batching();
+    let start = Start { server: &settings.server, batching, metrics: &metrics, readiness: &readiness };
     let repository = publish(&settings.own, &start)?;
-    Handler::new(server, repository, metrics, &settings.server)
+    Ok(Handler { readiness, ..Handler::new(server, repository, metrics, &settings.server)? })
 }

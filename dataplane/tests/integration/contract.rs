@@ -226,7 +226,7 @@ async fn metrics_keep_their_names_types_and_labels() {
     let server = server();
     server.post("/v1/models/sum:predict", V1).await.json();
     server.handler.metrics.step("rank", std::time::Duration::from_millis(1));
-    server.handler.metrics.upstream("ranking", "ok");
+    server.handler.metrics.upstream("ranking", "ok", std::time::Duration::from_millis(1));
     let queue = server.handler.metrics.queue("sum");
     queue.enter().taken();
     queue.batch(2);

@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tonic::transport::Endpoint;
 
-use crate::{toy::Process, wire::pause};
+use crate::{predictor::Mock, toy::Process, wire::pause};
 
 /// An answer's status and body.
 type Answer = (u16, Value);
@@ -146,7 +146,21 @@ fn before(predictor: &Process) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_and_the_deadline_reach_the_predictor_behind_a_transformer() {
+async fn a_transformer_tells_of_its_predictor_and_hands_on_the_deadline() {
+    let mock = Mock::answering(200, &[], r#"{"name": "any", "inputs": [], "outputs": []}"#).await;
+    let transformer = Process::example("transformer", &["--model-name", "any", "--predictor-host", &mock.address]);
+    ready(&transformer, "any").await;
+    let told = json!({"ready": true, "dependencies": {"predictor": "ready"}});
+    assert_eq!(get(&transformer, "/v2/health/ready").await, (200, told));
+    let request = post(&transformer, "/v2/models/any/infer", &inputs("x", &[1], &[1.0]));
+    sent(request.header("x-request-timeout", "5s")).await;
+    let got = mock.got().into_iter().find(|got| got.line.starts_with("POST")).unwrap();
+    let left: u64 = got.headers["x-request-timeout"].to_str().unwrap().strip_suffix("ms").unwrap().parse().unwrap();
+    assert!((1..=5000).contains(&left), "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_reach_the_predictor_behind_a_transformer_that_answers_in_time() {
     let toy = Process::start(&["--pause", "60s"]);
     let transformer = before(&toy);
     ready(&transformer, "toy").await;

@@ -1,6 +1,7 @@
 //! Calling a predictor: what goes over the wire, and what its answers mean.
 
 use std::{
+    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -20,12 +21,19 @@ use dataplane::{
     BytesData, Context, InferRequest, RequestedOutput, Tensor,
     client::{Predictor, Protocol, Settings},
     context::Trace,
+    grpc::proto::ModelInferResponse,
     metrics::Metrics,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{
+        mpsc,
+        oneshot::{self, error::TryRecvError},
+    },
+};
 
-use crate::{golden, serving::rows};
+use crate::{golden, predictor_grpc::good, serving::rows, wire::soon};
 
 /// A request that a mock got.
 #[derive(Clone)]
@@ -221,12 +229,59 @@ async fn a_host_may_be_a_url_with_a_path_and_a_model_name_is_quoted() {
 
 #[tokio::test]
 async fn what_is_left_of_the_time_is_sent_on() {
-    let mock = Mock::answering(200, &[], r#"{"outputs": []}"#).await;
-    let context = Context::background(Duration::from_secs(7));
-    predictor(&mock.address, Protocol::V2).infer(&request(), &context).await.unwrap();
-    let left: u64 =
-        mock.only().headers["x-request-timeout"].to_str().unwrap().strip_suffix("ms").unwrap().parse().unwrap();
-    assert!((1..=7000).contains(&left), "{left}");
+    for (protocol, header) in [(Protocol::V2, "x-request-timeout"), (Protocol::GrpcV2, "grpc-timeout")] {
+        let mock = Mock::serving(|got, _| match got.headers["content-type"] == "application/grpc" {
+            true => good(&ModelInferResponse::default()),
+            false => r#"{"outputs": []}"#.into_response(),
+        })
+        .await;
+        let context = Context::background(Duration::from_secs(7));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = context.remaining();
+        predictor(&mock.address, protocol).infer(&request(), &context).await.unwrap();
+        let told = mock.only().headers[header].to_str().unwrap().to_owned();
+        let left = time_left(&told);
+        // Whole milliseconds are told.
+        let after = context.remaining().saturating_sub(Duration::from_millis(1));
+        assert!(after <= left && left <= before, "{told} is not between {before:?} and {after:?}");
+    }
+}
+
+/// A budget in milliseconds, or as gRPC says it.
+fn time_left(text: &str) -> Duration {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let unit = match &text[digits.len()..] {
+        "n" => Duration::from_nanos(1),
+        "u" => Duration::from_micros(1),
+        "m" | "ms" => Duration::from_millis(1),
+        "S" => Duration::from_secs(1),
+        unit => panic!("{unit}"),
+    };
+    unit * digits.parse::<u32>().unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_ends_the_call_at_the_predictor() {
+    for protocol in [Protocol::V2, Protocol::GrpcV2] {
+        // The server keeps a sender for as long as it works on the call.
+        let (asked, mut calls) = mpsc::unbounded_channel();
+        let app = Router::new().fallback(move || {
+            let (working, ended) = oneshot::channel::<()>();
+            asked.send(ended).unwrap();
+            async move {
+                let _working = working;
+                pending::<()>().await;
+            }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let predictor = predictor(&listener.local_addr().unwrap().to_string(), protocol);
+        tokio::spawn(axum::serve(listener, app).into_future());
+        let caller = tokio::spawn(async move { predictor.infer(&request(), &context()).await });
+        let mut call = soon(calls.recv()).await.unwrap();
+        assert!(call.try_recv().is_err_and(|error| error == TryRecvError::Empty), "it works on the call");
+        caller.abort();
+        assert!(soon(call).await.is_err(), "{protocol:?}: it works on the call for nobody");
+    }
 }
 
 #[test]

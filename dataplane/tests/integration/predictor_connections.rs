@@ -1,6 +1,12 @@
 //! Connections to a predictor: kept, replaced by age, several under load, and never a request lost to one that was closed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, serve::ListenerExt};
 use dataplane::{
@@ -94,7 +100,7 @@ async fn requests_at_once_have_a_connection_each() {
 }
 
 /// Reads one request with its body; nothing at the end of the connection.
-async fn read_one(stream: &mut TcpStream) -> Option<()> {
+pub(crate) async fn read_one(stream: &mut TcpStream) -> Option<()> {
     let mut got = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -116,19 +122,31 @@ async fn answer_one(stream: &mut TcpStream) {
 
 /// A server that answers the first request of a connection, reads the second, and closes.
 async fn forgetful(answers: bool) -> String {
+    breaking(answers, "").await.0
+}
+
+/// A server that reads the second request of a connection (the first where it `answers` none), says so much, and closes; and how many
+/// times it did.
+pub(crate) async fn breaking(answers: bool, says: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let broken = Arc::new(AtomicUsize::new(0));
+    let count = broken.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let count = count.clone();
             tokio::spawn(async move {
                 if answers && read_one(&mut stream).await.is_some() {
                     answer_one(&mut stream).await;
                 }
-                read_one(&mut stream).await;
+                if read_one(&mut stream).await.is_some() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(says.as_bytes()).await.unwrap();
+                }
             });
         }
     });
-    address
+    (address, broken)
 }
 
 #[tokio::test]
@@ -213,6 +231,22 @@ async fn one_whose_fresh_connection_is_closed_may_be_the_cause_and_is_not() {
     let error = predictor.infer(&request(), &context()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::UpstreamUnavailable);
     assert!(!String::from_utf8(metrics.text()).unwrap().contains("upstream_retries_total{"));
+}
+
+#[tokio::test]
+async fn one_of_whose_answer_any_part_came_was_done_and_is_not_sent_again() {
+    for says in ["HTTP/1.1 20", "garbage\r\n\r\n"] {
+        for answers in [true, false] {
+            let (address, broken) = breaking(answers, says).await;
+            let predictor = predictor_set(&address, &aging(SAFETY), Metrics::new().unwrap());
+            if answers {
+                predictor.infer(&request(), &context()).await.unwrap();
+            }
+            let error = predictor.infer(&request(), &context()).await.unwrap_err();
+            let asked = broken.load(Ordering::SeqCst);
+            assert_eq!((error.kind(), asked), (Kind::UpstreamInvalid, 1), "{says:?} {answers}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

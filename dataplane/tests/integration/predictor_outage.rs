@@ -15,8 +15,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dataplane::{
-    Context, Kind,
-    client::{Protocol, Settings},
+    Context, Error, InferRequest, Kind,
+    client::{Predictor, Protocol, Settings},
     metrics::Metrics,
 };
 use futures_util::future::join_all;
@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     predictor::{Mock, context, predictor, predictor_set, predictor_with, request},
+    predictor_connections::breaking,
     predictor_failures::{down, silent},
 };
 
@@ -109,6 +110,77 @@ async fn one_that_is_silent_for_all_its_time_too() {
         join_all(calls).await;
         assert_eq!(predictor.infer(&request, &context()).await.unwrap_err().kind(), Kind::UpstreamUnavailable);
     }
+}
+
+#[tokio::test]
+async fn one_that_breaks_off_its_answers_too() {
+    let (address, _) = breaking(false, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+    let predictor = predictor(&address, Protocol::V2);
+    for _ in 0..5 {
+        assert_eq!(predictor.infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamInvalid);
+    }
+    assert_eq!(predictor.infer(&request(), &context()).await.unwrap_err().kind(), Kind::UpstreamUnavailable);
+}
+
+#[tokio::test]
+async fn what_is_never_sent_says_nothing_of_it() {
+    let mock = Mock::serving(|got, _| match got.line.starts_with("GET") {
+        true => StatusCode::OK,
+        false => StatusCode::INTERNAL_SERVER_ERROR,
+    })
+    .await;
+    let metrics = Metrics::new().unwrap();
+    let predictor = predictor_with(&mock.address, Protocol::V1, metrics.clone());
+    for _ in 0..5 {
+        failed(&predictor).await;
+    }
+    // It says that it is ready, so that the next call may try.
+    predictor.ready(&context()).await.unwrap();
+    let unwritten = InferRequest::of(Vec::new());
+    assert_eq!(predictor.infer(&unwritten, &context()).await.unwrap_err().kind(), Kind::Internal);
+    assert!(told(&metrics, "upstream_circuit_open{upstream=\"ranking\"} 1"));
+    assert_eq!(failed(&predictor).await.kind(), Kind::UpstreamInvalid, "another may try");
+}
+
+#[tokio::test]
+async fn what_a_request_asks_of_its_metadata_is_a_call_like_any_other() {
+    let metrics = Metrics::new().unwrap();
+    let settings = Settings { timeout: Duration::from_millis(10), ..Settings::default() };
+    let predictor = predictor_set(&silent().await, &settings, metrics.clone());
+    for _ in 0..5 {
+        assert_eq!(predictor.metadata_for(&context()).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+    }
+    for kind in
+        [predictor.metadata_for(&context()).await.unwrap_err(), failed(&predictor).await].map(|error| error.kind())
+    {
+        assert_eq!(kind, Kind::UpstreamUnavailable);
+    }
+    assert!(told(&metrics, "upstream_requests_total{outcome=\"upstream_timeout\",upstream=\"ranking\"} 5"));
+    // Who looks after it asks all the same.
+    let looked = predictor.metadata(&Context::background(Duration::from_millis(10))).await;
+    assert_eq!(looked.unwrap_err().kind(), Kind::UpstreamTimeout);
+}
+
+async fn failed(predictor: &Predictor) -> Error {
+    predictor.infer(&request(), &context()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn one_that_has_metadata_has_not_shown_that_it_computes() {
+    let mock = Mock::serving(|got, _| match got.line.starts_with("GET") {
+        true => r#"{"name":"adder"}"#.into_response(),
+        false => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    })
+    .await;
+    let metrics = Metrics::new().unwrap();
+    let predictor = predictor_with(&mock.address, Protocol::V2, metrics.clone());
+    for _ in 0..5 {
+        failed(&predictor).await;
+    }
+    predictor.ready(&context()).await.unwrap();
+    predictor.metadata_for(&context()).await.unwrap();
+    assert!(told(&metrics, "upstream_circuit_open{upstream=\"ranking\"} 1"));
+    assert_eq!(failed(&predictor).await.kind(), Kind::UpstreamInvalid, "it may try");
 }
 
 #[tokio::test]
