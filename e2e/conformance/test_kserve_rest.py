@@ -140,3 +140,30 @@ def test_nobody_explains(served):
         lambda: run("v1", lambda client: client.explain(served.url, served.model, served.v1_body()))
     )
     assert status == 501
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_it_sees_a_model_go_and_come_back(controlled, protocol):
+    served = controlled.served
+    body = served.v1_body() if protocol == "v1" else served.body()
+
+    def control(what: str) -> None:
+        # Its client has no method for this. Its servers take a POST without a body, and say what they did.
+        path = f"/v2/repository/models/{served.model}/{what}"
+        answer = httpx.post(served.url + path, timeout=30)
+        assert (answer.status_code, answer.json()) == (200, {"name": served.model, what: True})
+
+    def is_ready() -> bool:
+        return run(protocol, lambda client: client.is_model_ready(served.url, served.model))
+
+    def ask() -> object:
+        return run(protocol, lambda client: client.infer(served.url, body, served.model))
+
+    control("unload")
+    assert is_ready() is False
+    status, text = refusal(ask)
+    assert status == 503
+    assert served.model in text
+    control("load")
+    assert is_ready() is True
+    assert ask()

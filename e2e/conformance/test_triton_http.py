@@ -137,7 +137,64 @@ def test_the_repository_lists_the_model(served, client):
 def test_nobody_loads_or_unloads_unless_a_flag_allows_it(served, client):
     for call in (client.load_model, client.unload_model):
         status, text = refusal(lambda call=call: call(served.model))
-        assert status.startswith("4") or status == "501"
-        assert text
+        assert status == "403"
+        assert "--enable-control" in text
     assert client.is_model_ready(served.model)
     check(read(ask(client, served)), served.answer)
+
+
+@pytest.fixture
+def operator(controlled):
+    """A client of the server that may be told to load and unload."""
+    with triton.InferenceServerClient(controlled.served.rest) as client:
+        yield client
+
+
+def listed(client, served: Served) -> tuple[str, str]:
+    """State and reason of the model as the index has them."""
+    (model,) = client.get_model_repository_index()
+    assert model["name"] == served.model
+    return model["state"], model["reason"]
+
+
+def test_it_unloads_and_loads_a_model(controlled, predictor, operator):
+    served = controlled.served
+    operator.unload_model(served.model, unload_dependents=True)
+    assert not operator.is_model_ready(served.model)
+    assert operator.is_server_ready()
+    assert listed(operator, served) == ("UNAVAILABLE", "unloaded")
+    status, text = refusal(lambda: ask(operator, served, binary=True))
+    assert status == "503"
+    assert served.model in text
+    operator.load_model(served.model)
+    assert operator.is_model_ready(served.model)
+    assert listed(operator, served) == ("READY", "")
+    check(read(ask(operator, served, binary=True)), predictor.answer)
+
+
+def test_a_model_that_can_not_be_loaded_is_409_and_the_old_one_serves_on(controlled, predictor, operator):
+    served = controlled.served
+    controlled.spoil()
+    status, text = refusal(lambda: operator.load_model(served.model))
+    assert status == "409"
+    assert served.model in text
+    assert str(controlled.file.parent) not in text
+    state, reason = listed(operator, served)
+    assert (state, reason.partition(":")[0]) == ("READY", "the last load failed")
+    check(read(ask(operator, served)), predictor.answer)
+
+
+def test_a_model_that_nobody_has_is_not_loaded_or_unloaded(operator):
+    for call in (operator.load_model, operator.unload_model):
+        status, text = refusal(lambda call=call: call("nobody"))
+        assert status == "404"
+        assert "nobody" in text
+
+
+@pytest.mark.parametrize("files", [None, {"file:1/model.onnx": b"x"}], ids=["config", "files"])
+def test_a_model_that_comes_with_the_call_is_400(controlled, predictor, operator, files):
+    served = controlled.served
+    status, text = refusal(lambda: operator.load_model(served.model, config="{}", files=files))
+    assert status == "400"
+    assert "field `parameters." in text
+    check(read(ask(operator, served)), predictor.answer)
