@@ -34,6 +34,11 @@ def read(answer: triton.InferResult) -> dict[str, np.ndarray]:
     return {output["name"]: answer.as_numpy(output["name"]) for output in answer.get_response()["outputs"]}
 
 
+def binary(answer: triton.InferResult) -> list[str]:
+    """The outputs that came as binary tensors."""
+    return [output["name"] for output in answer.get_response()["outputs"] if "data" not in output]
+
+
 def test_it_reads_health_and_metadata(served, client):
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -54,13 +59,15 @@ def test_it_reads_health_and_metadata(served, client):
 @pytest.mark.parametrize("binary_outputs", [False, True], ids=["json-out", "binary-out"])
 def test_it_infers_with_numbers_and_texts(served, client, binary_inputs, binary_outputs):
     wanted = [triton.InferRequestedOutput(name, binary_data=binary_outputs) for name in served.answer]
-    check(read(ask(client, served, binary=binary_inputs, outputs=wanted)), served.answer)
+    answer = ask(client, served, binary=binary_inputs, outputs=wanted)
+    check(read(answer), served.answer)
+    assert binary(answer) == (list(served.answer) if binary_outputs else [])
 
 
 def test_no_outputs_named_means_all_and_the_clients_default_is_binary(served, client):
     answer = ask(client, served, binary=True)
     check(read(answer), served.answer)
-    assert all("data" not in output for output in answer.get_response()["outputs"])
+    assert binary(answer) == list(served.answer)
 
 
 def test_the_extension_is_announced(served, client):
@@ -70,7 +77,9 @@ def test_the_extension_is_announced(served, client):
 def test_only_the_outputs_that_are_asked_for_come_in_their_order(served, client):
     names = list(served.answer)[1::-1]
     wanted = [triton.InferRequestedOutput(name, binary_data=index == 0) for index, name in enumerate(names)]
-    check(read(ask(client, served, binary=True, outputs=wanted)), served.answer, names)
+    answer = ask(client, served, binary=True, outputs=wanted)
+    check(read(answer), served.answer, names)
+    assert binary(answer) == names[:1]
 
 
 def test_versions_ids_and_parameters(served, client):
