@@ -64,7 +64,10 @@ def test_it_reads_health_and_metadata(served, client):
 def test_it_infers_with_numbers_and_texts(served, client):
     answer = ask(client, served)
     check(read(answer), served.answer)
-    assert answer.get_response().model_name == served.model
+    response = answer.get_response()
+    assert response.model_name == served.model
+    # It asks with raw tensors, and is answered with them.
+    assert len(response.raw_output_contents) == len(served.answer)
 
 
 def test_only_the_outputs_that_are_asked_for_come_in_their_order(served, client):
