@@ -43,6 +43,7 @@ MLSERVER := .venv-mlserver
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
+EXAMPLES := $(CARGO_TARGET_DIR)/debug/examples
 PIPE := pipelines/hemline
 PAIR = --bundle $(BUNDLE) --store $(STORE) --work $(WORK) --binaries $(BINARIES)
 
@@ -115,7 +116,7 @@ $(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard catalog/migrations/sql
 
 # --- Building -----------------------------------------------------------------------------------------------------
 
-.PHONY: setup build
+.PHONY: setup build examples
 setup: $(SETUP) ## Python environment with the locked packages
 
 $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
@@ -139,6 +140,10 @@ $(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
 
 build: ## The release binaries
 	cargo build --locked --release --bins
+
+# As `make test-rust` builds them, so that there is nothing to do after it.
+examples: ## The data plane's examples
+	cargo build --locked --workspace --all-features --examples
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
@@ -199,8 +204,8 @@ test-e2e: $(DONE)/load build ## The running pair, from outside
 	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
 
 # Triton's gRPC client is asked in a process of its own: its protobuf names are those of KServe's.
-conformance: $(DONE)/load $(CLIENTS)/.done $(MLSERVER)/.done build ## Clients and servers that others made, with ours
-	$(UNDER_TEST) $(PYTEST) e2e -m conformance
+conformance: $(DONE)/load $(CLIENTS)/.done $(MLSERVER)/.done build examples ## Clients and servers that others made, with ours
+	HEMLINE_EXAMPLES=$(EXAMPLES) $(UNDER_TEST) $(PYTEST) e2e -m conformance
 	$(WITH_CLIENTS) e2e/conformance --ignore e2e/conformance/test_triton_grpc.py
 	$(WITH_CLIENTS) e2e/conformance/test_triton_grpc.py
 

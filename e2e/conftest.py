@@ -1,7 +1,8 @@
 """Shared by the tests: what is under test, its customers and articles, and the running pair.
 
-`make test-e2e` says what is under test: HEMLINE_BINARIES (default target/release), HEMLINE_WORK,
-HEMLINE_BUNDLE, HEMLINE_STORE. The tests run on whatever bundle they are given and change none of it.
+`make test-e2e` says what is under test: HEMLINE_BINARIES (default target/release), HEMLINE_EXAMPLES (default
+target/debug/examples), HEMLINE_WORK, HEMLINE_BUNDLE, HEMLINE_STORE. The tests run on whatever bundle they are
+given and change none of it.
 """
 
 import os
@@ -25,9 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing:
         raise pytest.UsageError(f"{', '.join(missing)}: not set; run `make test-e2e`, which sets them")
-    binaries = Path(os.environ.get("HEMLINE_BINARIES") or REPOSITORY / "target" / "release").resolve()
+    target = REPOSITORY / "target"
+    binaries = Path(os.environ.get("HEMLINE_BINARIES") or target / "release").resolve()
+    examples = Path(os.environ.get("HEMLINE_EXAMPLES") or target / "debug" / "examples").resolve()
     work, bundle, store = (os.environ[name] for name in NEEDED)
-    config.stash[UNDER_TEST] = UnderTest(binaries, Path(work).resolve(), Path(bundle).resolve(), store)
+    config.stash[UNDER_TEST] = UnderTest(
+        binaries, examples, Path(work).resolve(), Path(bundle).resolve(), store
+    )
     for name in list(os.environ):
         if name.startswith(FOREIGN) and name not in KEPT:
             del os.environ[name]
@@ -38,7 +43,7 @@ UNDER_TEST = pytest.StashKey[UnderTest]()
 
 @pytest.fixture(scope="session")
 def under_test(pytestconfig) -> UnderTest:
-    """Programs, work directory, bundle and store."""
+    """Programs, examples, work directory, bundle and store."""
     return pytestconfig.stash[UNDER_TEST]
 
 

@@ -9,7 +9,7 @@ from foreign_servers import address, start
 from under_test import CANDIDATES, ids, leaks
 
 from hemline import ranking
-from hemline.pair import Server, predictions
+from hemline.pair import Server, predictions, v2_body
 
 pytestmark = pytest.mark.conformance
 
@@ -223,6 +223,68 @@ def test_a_foreign_server_that_was_restarted_is_used_again(
     servers.append(start(*launch, f"--http_port={ports[0]}", f"--grpc_port={ports[1]}"))
     transformer.wait_ready()
     assert ask().status_code == 200
+
+
+@pytest.fixture
+def labelling(under_test, foreign, tmp_path, servers):
+    """Makes the data plane's example of a transformer, over (foreign server, protocol, its model)."""
+
+    def over(server: str, protocol: str, model: str) -> Server:
+        flags = [f"--model-name={model}", f"--predictor-host={address(foreign[server], protocol)}"]
+        flags += ["--predictor-grpc"] if protocol == "grpc-v2" else []
+        servers.append(
+            under_test.example("transformer", tmp_path / f"{len(servers)}.log", "--scale=2", *flags)
+        )
+        servers[-1].wait_ready()
+        return servers[-1]
+
+    return over
+
+
+@pytest.mark.parametrize(("server", "protocol"), [speaks for speaks in SPEAKS if speaks[1] != "v1"])
+def test_the_example_of_a_transformer_scales_and_labels_for_a_foreign_model(
+    labelling, catalogue, forest, server, protocol
+):
+    articles = [str(article) for article in catalogue.article_ids[:50]]
+    features = catalogue.features(catalogue.buyers(1)[0], articles)
+    given = {name: features[name].to_pylist() for name in features.column_names}
+    doubled = {
+        name: [2 * value for value in values] if forest.datatype(name) == "FP32" else values
+        for name, values in given.items()
+    }
+    before, own = (forest.probabilities(columns)[:, 1] for columns in (given, doubled))
+    assert np.abs(before - own).max() > TOLERANCE, "whether anything was scaled would not be seen"
+
+    example = labelling(server, protocol, "named")
+    metadata = httpx.get(f"{example.url}/v2/models/named").json()
+    assert {tensor["name"] for tensor in metadata["inputs"]} == {*given, "article_id"}
+    columns = {name: (forest.datatype(name), [[value] for value in values]) for name, values in given.items()}
+    body = v2_body(**columns, article_id=("BYTES", [[article] for article in articles]))
+    answer = httpx.post(f"{example.url}/v2/models/named/infer", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    found = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+    scores = dict(zip(found["article_ids"], found["scores"], strict=True))
+    assert scores == pytest.approx(dict(zip(articles, own, strict=True)), abs=TOLERANCE)
+    assert found["label"] == ["yes" if score > 0.5 else "no" for score in found["scores"]]
+
+
+@pytest.mark.parametrize(("server", "protocol"), [speaks for speaks in SPEAKS if speaks[1] != "v1"])
+@pytest.mark.parametrize(
+    ("model", "told"), [("broken", (502, "upstream_invalid")), ("refusing", (400, "upstream_rejected"))]
+)
+def test_the_example_of_a_transformer_keeps_the_class_of_a_failure_and_no_address(
+    labelling, foreign, server, protocol, model, told
+):
+    example = labelling(server, protocol, model)
+    inputs = httpx.get(f"{example.url}/v2/models/{model}").json()["inputs"]
+    values = {"FP32": 0.5, "BYTES": "a"}
+    body = v2_body(
+        **{tensor["name"]: (tensor["datatype"], [[values[tensor["datatype"]]]]) for tensor in inputs}
+    )
+    answer = httpx.post(f"{example.url}/v2/models/{model}/infer", json=body, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == told
+    ports = [f":{address(behind, protocol).rsplit(':')[1]}" for behind in foreign.values()]
+    assert not leaks(answer, *ports, "inner text", "10.0.0.1", "Traceback", "RuntimeError", "/v2/models")
 
 
 @pytest.fixture(scope="module")

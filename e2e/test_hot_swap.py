@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -75,13 +76,16 @@ def customer_body(catalogue) -> dict:
 
 
 class Callers:
-    """Clients that ask one question again and again until they are told to stop."""
+    """Clients that ask one question again and again until they are told to stop.
+
+    A call that gets no answer is raised when they are.
+    """
 
     def __init__(self, url: str, body: dict) -> None:
         self._url, self._body = f"{url}/v2/models/{MODEL}/infer", body
         self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(CALLERS)
         self.answers: list[httpx.Response] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CALLERS)]
 
     def _ask(self) -> None:
         with httpx.Client(timeout=SAFETY_SECONDS) as client:
@@ -89,14 +93,14 @@ class Callers:
                 self.answers.append(client.post(self._url, json=self._body))
 
     def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
+        self._asking = [self._threads.submit(self._ask) for _ in range(CALLERS)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.shutdown()
+        for asking in self._asking:
+            asking.result()
 
 
 def said(answer: httpx.Response) -> tuple[str, str]:

@@ -27,9 +27,10 @@ SAFETY_SECONDS = 60
 
 @dataclass(frozen=True)
 class UnderTest:
-    """Programs, work directory, bundle and store."""
+    """Programs, the data plane's examples, work directory, bundle and store."""
 
     binaries: Path
+    examples: Path
     work: Path
     bundle: Path
     store: str
@@ -56,6 +57,11 @@ class UnderTest:
         """A predictor alone."""
         own = ["--model_dir", str(bundle or self.bundle), "--http_port=0"]
         return Server(PREDICTOR, self.binaries / PREDICTOR, [*own, *arguments], log)
+
+    def example(self, name: str, log: Path, *arguments: str) -> Server:
+        """One of the data plane's examples."""
+        ports = ["--http-port=0", "--grpc-port=0"]
+        return Server(name, self.examples / name, [*ports, *arguments], log)
 
     @cached_property
     def manifest(self) -> dict:

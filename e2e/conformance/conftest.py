@@ -6,15 +6,17 @@ Runtime is: ORT_DYLIB_PATH.
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from served import WORDS, Column, Served
+from served import WORDS, Column, Controlled, Served
 
-from hemline.pair import MODEL, Pair, Server
+from hemline.pair import MODEL, PREDICTOR, Pair, Server
 
 NEEDED = ("HEMLINE_BINARIES", "HEMLINE_BUNDLE", "HEMLINE_STORE", "ORT_DYLIB_PATH")
 
@@ -79,6 +81,32 @@ def transformer(pair, pytestconfig, bundle) -> Served:
     instance = {"customer_id": customer, "transaction_date": date}
     question = {name: Column("BYTES", np.array([value], np.object_)) for name, value in instance.items()}
     return Served(rest, grpc, MODEL, question, instance)
+
+
+@pytest.fixture(scope="session")
+def controllable(pytestconfig, bundle, predictor, tmp_path_factory):
+    """A predictor of its own that may be told to load and unload: it looks at its file only then."""
+    folder = tmp_path_factory.mktemp("controllable")
+    file = folder / "model.onnx"
+    shutil.copyfile(bundle / "ranker" / "model.onnx", file)
+    program = Path(pytestconfig.stash[UNDER_TEST]["HEMLINE_BINARIES"]).resolve() / PREDICTOR
+    arguments = [f"--model_name={MODEL}", f"--model_dir={folder}", "--http_port=0", "--grpc-port=0"]
+    control = ["--enable_control", "--model_watch=0"]
+    server = Server("controllable", program, [*arguments, *control], folder / "log")
+    try:
+        server.wait_ready()
+        rest, grpc = addresses(server)
+        yield Controlled(replace(predictor, rest=rest, grpc=grpc), file, file.read_bytes())
+        server.check_alive()
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def controlled(controllable) -> Controlled:
+    """The same with its model loaded, whatever the test before did to it."""
+    controllable.restore()
+    return controllable
 
 
 @pytest.fixture(params=["predictor", "transformer"])

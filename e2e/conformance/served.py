@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -97,6 +98,24 @@ class Served:
         answer = httpx.post(self.url + path, json=body, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """A server that may be told to load and unload, the file that it loads, and what is in it at first."""
+
+    served: Served
+    file: Path
+    good: bytes
+
+    def spoil(self) -> None:
+        """Half a model lies there from now on."""
+        self.file.write_bytes(self.good[: len(self.good) // 2])
+
+    def restore(self) -> None:
+        """The good model lies there, and is loaded."""
+        self.file.write_bytes(self.good)
+        self.served.post(f"/v2/repository/models/{self.served.model}/load", {})
 
 
 def json_tensor(name: str, column: Column) -> dict:

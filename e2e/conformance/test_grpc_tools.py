@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from served import check
 
 SERVICE = "inference.GRPCInferenceService"
-SERVING = HealthCheckResponse.SERVING
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 SECONDS = 30
 
 
@@ -32,6 +32,22 @@ def test_health_can_be_watched(channel):
     watch = HealthStub(channel).Watch(HealthCheckRequest(service=""), timeout=SECONDS)
     assert next(watch).status == SERVING
     watch.cancel()
+
+
+def test_a_models_health_follows_it_as_it_goes_and_comes_back(controlled):
+    served = controlled.served
+    with grpc.insecure_channel(served.grpc) as channel:
+        health, asked = HealthStub(channel), HealthCheckRequest(service=served.model)
+        watch = health.Watch(asked, timeout=SECONDS)
+        assert next(watch).status == SERVING
+        served.post(f"/v2/repository/models/{served.model}/unload", {})
+        assert next(watch).status == NOT_SERVING
+        assert health.Check(asked, timeout=SECONDS).status == NOT_SERVING
+        # A model that was unloaded on purpose is nothing that the server lacks.
+        assert health.Check(HealthCheckRequest(service=""), timeout=SECONDS).status == SERVING
+        controlled.restore()
+        assert next(watch).status == SERVING
+        watch.cancel()
 
 
 def test_the_health_of_a_service_that_is_not_there_is_not_found(channel):

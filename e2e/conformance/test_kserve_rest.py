@@ -1,6 +1,7 @@
 """KServe's Python REST client works unchanged, over V1 and V2, with JSON and with binary tensors."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 
 import httpx
@@ -13,11 +14,28 @@ from served import MISTAKES, Column, Served, check
 Call = Callable[[InferenceRESTClient], Coroutine]
 
 
-def run(protocol: str, call: Call) -> object:
+class Wire(httpx.AsyncHTTPTransport):
+    """What a client hears: once it has read an answer, it does not say any more which outputs were binary."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As ever, with the answer kept."""
+        self.answer = await super().handle_async_request(request)
+        return self.answer
+
+    @property
+    def binary(self) -> list[str]:
+        """The outputs that came as binary tensors."""
+        length = self.answer.headers.get("inference-header-content-length")
+        body = json.loads(self.answer.content[: int(length)] if length else self.answer.content)
+        return [output["name"] for output in body["outputs"] if "data" not in output]
+
+
+def run(protocol: str, call: Call, wire: Wire | None = None) -> object:
     """What one call of a client gives."""
 
     async def once() -> object:
-        async with InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) as client:
+        config = RESTConfig(protocol=protocol, retries=0, transport=wire)
+        async with InferenceRESTClient(config) as client:
             return await call(client)
 
     return asyncio.run(once())
@@ -30,11 +48,13 @@ def tensor(name: str, column: Column, binary: bool) -> InferInput:
     return made
 
 
-def infer(served: Served, question: dict[str, Column], *, binary: bool = False, **more) -> InferResponse:
+def infer(
+    served: Served, question: dict[str, Column], *, binary: bool = False, wire: Wire | None = None, **more
+) -> InferResponse:
     """The client's answer over V2."""
     inputs = [tensor(name, column, binary) for name, column in question.items()]
     request = InferRequest(served.model, inputs, **more)
-    return run("v2", lambda client: client.infer(served.url, request, served.model))
+    return run("v2", lambda client: client.infer(served.url, request, served.model), wire)
 
 
 def read(answer: InferResponse) -> dict[str, np.ndarray]:
@@ -58,15 +78,19 @@ def test_it_reads_v1(served):
 
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
 def test_it_infers_with_numbers_and_texts(served, binary):
-    answer = infer(served, served.question, binary=binary)
+    wire = Wire()
+    answer = infer(served, served.question, binary=binary, wire=wire)
     check(read(answer), served.answer)
     assert answer.model_name == served.model
+    assert wire.binary == []
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
 def test_binary_outputs_come_where_they_are_asked_for(served, binary):
-    parameters = {"binary_data_output": True}
-    check(read(infer(served, served.question, binary=binary, parameters=parameters)), served.answer)
+    wire, parameters = Wire(), {"binary_data_output": True}
+    answer = infer(served, served.question, binary=binary, wire=wire, parameters=parameters)
+    check(read(answer), served.answer)
+    assert wire.binary == list(served.answer)
 
 
 def test_inputs_may_be_binary_and_json_in_one_request(predictor):
@@ -82,13 +106,19 @@ def test_inputs_may_be_binary_and_json_in_one_request(predictor):
 def test_only_the_outputs_that_are_asked_for_come_in_their_order(served, binary):
     names = list(served.answer)[1::-1]
     wanted = [RequestedOutput(name, {"binary_data": binary}) for name in names]
-    check(read(infer(served, served.question, request_outputs=wanted)), served.answer, names)
+    wire = Wire()
+    answer = infer(served, served.question, wire=wire, request_outputs=wanted)
+    check(read(answer), served.answer, names)
+    assert wire.binary == (names if binary else [])
 
 
 def test_an_output_says_for_itself_whether_it_is_binary(served):
     first, second = list(served.answer)[:2]
     wanted = [RequestedOutput(first, {"binary_data": True}), RequestedOutput(second, {"binary_data": False})]
-    check(read(infer(served, served.question, request_outputs=wanted)), served.answer, [first, second])
+    wire = Wire()
+    answer = infer(served, served.question, wire=wire, request_outputs=wanted)
+    check(read(answer), served.answer, [first, second])
+    assert wire.binary == [first]
 
 
 def test_ids_come_back_and_parameters_are_taken(served):
@@ -140,3 +170,30 @@ def test_nobody_explains(served):
         lambda: run("v1", lambda client: client.explain(served.url, served.model, served.v1_body()))
     )
     assert status == 501
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_it_sees_a_model_go_and_come_back(controlled, protocol):
+    served = controlled.served
+    body = served.v1_body() if protocol == "v1" else served.body()
+
+    def control(what: str) -> None:
+        # Its client has no method for this. Its servers take a POST without a body, and say what they did.
+        path = f"/v2/repository/models/{served.model}/{what}"
+        answer = httpx.post(served.url + path, timeout=30)
+        assert (answer.status_code, answer.json()) == (200, {"name": served.model, what: True})
+
+    def is_ready() -> bool:
+        return run(protocol, lambda client: client.is_model_ready(served.url, served.model))
+
+    def ask() -> object:
+        return run(protocol, lambda client: client.infer(served.url, body, served.model))
+
+    control("unload")
+    assert is_ready() is False
+    status, text = refusal(ask)
+    assert status == 503
+    assert served.model in text
+    control("load")
+    assert is_ready() is True
+    assert ask()

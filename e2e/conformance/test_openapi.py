@@ -14,9 +14,20 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from served import Served
+from served import Controlled, Served
 
 EXAMPLES = 30
+CONTROL_EXAMPLES = 100
+UNLOADED_EXAMPLES = 10
+# What is found of a server that takes control calls, at least, by what it is asked for.
+CONTROL = {
+    "GET /v2/logging": {200},
+    "POST /v2/logging": {200, 400},
+    "POST /v2/repository/index": {200, 400},
+    "POST /v2/repository/models/{model}/load": {200, 400, 404},
+    "POST /v2/repository/models/{model}/unload": {200, 400, 404},
+}
+LOGGED = ("info", "warn,dataplane=debug", "off")
 
 
 def no_failure_of_the_server(context: CheckContext, response: Response, case: Case) -> bool | None:
@@ -26,17 +37,26 @@ def no_failure_of_the_server(context: CheckContext, response: Response, case: Ca
     return not_a_server_error(context, response, case)
 
 
-CHECKS = [
-    no_failure_of_the_server,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
+def no_failure_but_not_ready(context: CheckContext, response: Response, case: Case) -> bool | None:
+    """The same of a server whose model is unloaded: 503 says just that."""
+    if response.status_code == 503 and response.json()["code"] == "not_ready":
+        return None
+    return no_failure_of_the_server(context, response, case)
+
+
+CONFORMANCE = [status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [no_failure_of_the_server, *CONFORMANCE]
+UNLOADED_CHECKS = [no_failure_but_not_ready, *CONFORMANCE]
 
 
 @pytest.fixture
 def document(served):
     """The document of each server."""
+    return read(served)
+
+
+def read(served: Served) -> schemathesis.BaseSchema:
+    """What a server says of itself."""
     return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
 
 
@@ -65,6 +85,44 @@ def test_every_answer_is_a_documented_one(served, document, mode, subtests):
             explore(operation, mode, served)
 
 
+def test_every_answer_to_a_control_call_is_a_documented_one(controlled, subtests):
+    for operation in operations(read(controlled.served)):
+        if (wanted := CONTROL.get(operation.label)) is None:
+            continue
+        with subtests.test(operation.label):
+            found = set()
+            for mode in GenerationMode:
+                found |= explore(operation, mode, controlled.served, examples=CONTROL_EXAMPLES)
+            assert wanted <= found
+            assert 403 not in found
+    logs(controlled, "info")
+
+
+def test_a_load_that_fails_is_a_documented_answer(controlled):
+    load = next(o for o in operations(read(controlled.served)) if o.label.endswith("/load"))
+    controlled.spoil()
+    assert 409 in explore(load, GenerationMode.POSITIVE, controlled.served)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_every_answer_of_a_server_whose_model_is_unloaded_is_a_documented_one(controlled, mode, subtests):
+    served = controlled.served
+    assert served.version  # asked for once, while there is one
+    served.post(f"/v2/repository/models/{served.model}/unload", {})
+    found = set()
+    for operation in operations(read(served)):
+        if operation.label in CONTROL:
+            continue
+        with subtests.test(operation.label):
+            found |= explore(operation, mode, served, checks=UNLOADED_CHECKS, examples=UNLOADED_EXAMPLES)
+    assert 503 in found
+
+
+def logs(controlled: Controlled, level: str) -> None:
+    """Lets a server log so much from now on."""
+    controlled.served.post("/v2/logging", {"level": level})
+
+
 def operations(document: schemathesis.BaseSchema) -> list[APIOperation]:
     """What the document describes. Raises where a part of it can't be read."""
     return [found.ok() for found in document.get_all_operations()]
@@ -80,23 +138,33 @@ def known(parameter: str, served: Served) -> str:
     return served.version if "version" in parameter else served.model
 
 
-def explore(operation: APIOperation, mode: GenerationMode, served: Served) -> None:
-    """Asks one operation with good or with bad examples."""
+def explore(
+    operation: APIOperation, mode: GenerationMode, served: Served, *, checks=CHECKS, examples=EXAMPLES
+) -> set[int]:
+    """Asks one operation with good or with bad examples; the statuses that it answered with."""
+    found = set()
 
     # The same examples in every run: what fails here fails everywhere.
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode), is_known=strategies.booleans())
-    def ask(case: Case, is_known: bool) -> None:
-        if is_known:  # nobody would guess the model's name
+    @given(
+        case=operation.as_strategy(generation_mode=mode),
+        is_known=strategies.booleans(),
+        level=strategies.sampled_from(LOGGED),
+    )
+    def ask(case: Case, is_known: bool, level: str) -> None:
+        if is_known:  # nobody would guess the model's name, or what can be logged
             for name in case.path_parameters or {}:
                 case.path_parameters[name] = known(name, served)
-        case.call_and_validate(checks=CHECKS)
+            if operation.label == "POST /v2/logging" and mode is GenerationMode.POSITIVE:
+                case.body = {"level": level}
+        found.add(case.call_and_validate(checks=checks).status_code)
 
     with suppress(Unsatisfiable):  # nothing can be wrong where any text will do
         ask()
+    return found

@@ -1,8 +1,8 @@
-//! V1 bodies: whatever they are, no fault of the server's.
+//! V1 bodies, and the headers that make them events or something else: whatever they are, no fault of the server's.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| {
-    for model in ["any", "typed"] {
-        dataplane_fuzz::ask(&format!("/v1/models/{model}:predict"), &[], body.to_vec());
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    for model in ["typed", "single", "list", "rows"] {
+        dataplane_fuzz::ask_with_headers(&format!("/v1/models/{model}:predict"), input);
     }
 });
