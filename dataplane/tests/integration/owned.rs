@@ -13,6 +13,7 @@ use dataplane::{
     config::{self, ServerArgs},
     limits::Limits,
     metrics::Metrics,
+    readiness::Readiness,
     repository::{Loader, Repository},
     serve::Start,
     worker::{Batching, Owned},
@@ -250,7 +251,8 @@ fn a_model_that_does_not_get_warm_ends_the_start() {
     let Ok(Settings { server }) = config::parse(["server", "--model-name", "m"].map(Into::into)) else {
         panic!("settings are refused")
     };
-    let start = Start { server: &server, batching: Batching::OFF, metrics: &Metrics::new().unwrap() };
+    let (metrics, readiness) = (&Metrics::new().unwrap(), &Readiness::default());
+    let start = Start { server: &server, batching: Batching::OFF, metrics, readiness };
     let refused = start.on_threads(ModelMetadata::default(), vec![Panics, Panics]).err().unwrap();
     assert_eq!(refused, "model `m`: its warm-up failed: internal error (a worker panicked: as meant)");
 }
