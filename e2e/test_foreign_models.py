@@ -1,15 +1,11 @@
 """Graphs as another library exports them are served by the data plane's example of an ONNX server."""
 
-import subprocess
-
 import catboost
 import httpx
 import numpy as np
 import onnx
 import pytest
 from under_test import SAFETY_SECONDS
-
-from hemline.pair import environment
 
 # The examples are built for these tests alone.
 pytestmark = pytest.mark.conformance
@@ -117,16 +113,19 @@ def test_a_classifier_whose_probabilities_are_a_tensor_tells_as_its_library_does
     assert np.abs(np.array(told) - own).max() <= TOLERANCE
 
 
-def test_a_classifier_whose_probabilities_are_dictionaries_is_refused_and_the_output_named(
-    under_test, tmp_path, classifier
+def test_of_a_classifier_whose_probabilities_are_dictionaries_the_label_is_served_and_the_log_says_why(
+    served, tmp_path, flowers, classifier
 ):
-    file = tmp_path / "model.onnx"
-    export(classifier, file)
-    program = [under_test.examples / "onnx", "--http-port=0", "--grpc-port=0", f"--model={file}"]
-    ended = subprocess.run(program, capture_output=True, text=True, env=environment(), timeout=SAFETY_SECONDS)
-    assert ended.returncode == 64
-    (line,) = ended.stderr.splitlines()
-    assert "`probabilities` is no tensor" in line
+    measures, _ = flowers
+    export(classifier, tmp_path / "model.onnx")
+    url = served(tmp_path / "model.onnx")
+    metadata = httpx.get(f"{url}/v2/models/flowers").json()
+    assert [output["name"] for output in metadata["outputs"]] == ["label"]
+    outputs = v2(url, measures)
+    assert list(outputs) == ["label"]
+    assert (outputs["label"] == classifier.predict_proba(measures).argmax(axis=1)).all()
+    (warning,) = [line for line in (tmp_path / "log").read_text().splitlines() if "left out" in line]
+    assert "`probabilities` is no tensor" in warning
 
 
 def without_dictionaries(model: onnx.ModelProto) -> onnx.ModelProto:
