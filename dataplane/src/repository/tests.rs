@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::task::JoinHandle;
 
 use super::{Loader, Repository, State};
 use crate::{
@@ -214,14 +215,17 @@ async fn until(condition: impl Fn() -> bool) {
     }
 }
 
+/// A load under way.
+fn loading(repository: &Repository) -> JoinHandle<Result<()>> {
+    let repository = repository.clone();
+    tokio::spawn(async move { repository.load("m").await })
+}
+
 #[tokio::test]
 async fn a_load_whose_caller_leaves_is_done_all_the_same_and_the_next_waits_for_it() {
     let (slow, go) = Slow::new();
     let repository = Repository::default().with_loader("m", slow.clone());
-    let load = || {
-        let repository = repository.clone();
-        tokio::spawn(async move { repository.load("m").await })
-    };
+    let load = || loading(&repository);
     let first = load();
     until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
     first.abort();
@@ -245,10 +249,7 @@ async fn settle() {
 async fn however_often_it_is_asked_for_during_a_load_there_is_one_more() {
     let (slow, go) = Slow::new();
     let repository = Repository::default().with_loader("m", slow.clone());
-    let load = || {
-        let repository = repository.clone();
-        tokio::spawn(async move { repository.load("m").await })
-    };
+    let load = || loading(&repository);
     let mut loads = vec![load()];
     until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
     loads.extend([(); 5].map(|()| load()));
@@ -270,10 +271,7 @@ async fn however_often_it_is_asked_for_during_a_load_there_is_one_more() {
 async fn a_load_that_was_asked_for_after_an_unload_is_one_of_its_own() {
     let (slow, go) = Slow::new();
     let repository = Repository::default().with_loader("m", slow.clone());
-    let load = || {
-        let repository = repository.clone();
-        tokio::spawn(async move { repository.load("m").await })
-    };
+    let load = || loading(&repository);
     let first = load();
     until(|| slow.loads.load(Ordering::Relaxed) == 1).await;
     // Both loads were asked for before the one of them began, and the unload between them.

@@ -19,6 +19,10 @@ const PREDICT: &str = "/v1/models/toy:predict";
 const ANSWER: &str = r#"{"predictions":[{"sums":[3.0],"ids":["x"]}]}"#;
 const BODY: &str = r#"{"instances": [{"rows": [[1, 2]], "ids": ["x"]}]}"#;
 
+/// A toy whose requests are not done before its drain is over.
+const OUTLASTING: [&str; 8] =
+    ["--pause", "600s", "--request-timeout", "600s", "--drain-delay", "0", "--drain-timeout", "50ms"];
+
 /// Waits until the server says that so many requests are under way.
 async fn until_under_way(toy: &Process, count: f64) {
     while metric(toy, "rest", "inference_requests_in_flight ").await != Some(count) {
@@ -80,16 +84,7 @@ async fn readiness_goes_first_and_requests_under_way_are_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
-    let toy = Process::start(&[
-        "--pause",
-        "600s",
-        "--request-timeout",
-        "600s",
-        "--drain-delay",
-        "0",
-        "--drain-timeout",
-        "50ms",
-    ]);
+    let toy = Process::start(&OUTLASTING);
     let asked = under_way(&toy).await;
     toy.signal("TERM");
     assert!(asked.await.unwrap().is_err());
@@ -101,18 +96,7 @@ async fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_deadline_cuts_and_counts_the_requests_of_every_protocol() {
-    let toy = Process::start(&[
-        "--workers",
-        "2",
-        "--pause",
-        "600s",
-        "--request-timeout",
-        "600s",
-        "--drain-delay",
-        "0",
-        "--drain-timeout",
-        "50ms",
-    ]);
+    let toy = Process::start(&[&["--workers", "2"][..], &OUTLASTING].concat());
     let rest = under_way(&toy).await;
     let channel = Endpoint::from_shared(format!("http://{}", toy.address("grpc").unwrap())).unwrap();
     let channel = channel.connect().await.unwrap();
