@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mock_predictor import MockPredictor
 from under_test import Catalogue, UnderTest
 
 from hemline.pair import Server
@@ -58,6 +59,13 @@ def pair(under_test, tmp_path_factory):
     """The pair over the bundle and the store under test. Tests that stop or change it start their own."""
     with under_test.pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
+
+
+@pytest.fixture(scope="module")
+def mock():
+    """A predictor that does what a test tells it."""
+    with MockPredictor() as mock:
+        yield mock
 
 
 @pytest.fixture

@@ -44,6 +44,11 @@ def answer(scores: list, articles: list, datatype: str = "FP32", ids_datatype: s
     return {"model_name": "hemline", "model_version": "mock", "outputs": outputs}
 
 
+def hang_up() -> None:
+    """Ends the connection at once."""
+    raise ConnectionResetError
+
+
 class MockPredictor:
     """A V2 server whose answers to `infer` are what `reply` makes of the request; a context manager."""
 

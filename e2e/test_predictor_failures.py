@@ -5,16 +5,10 @@ import time
 import httpx
 import numpy as np
 import pytest
-from mock_predictor import MockPredictor, Reply, answer, good
-from under_test import SAFETY_SECONDS, ask_both, leaks
+from mock_predictor import MockPredictor, Reply, answer, good, hang_up
+from under_test import SAFETY_SECONDS, ask, leaks
 
-from hemline.pair import predictions, v2_body
-
-
-@pytest.fixture(scope="module")
-def mock():
-    with MockPredictor() as mock:
-        yield mock
+from hemline.pair import predictions
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +37,6 @@ def http(transformer, mock):
         transformer.check_alive()
 
 
-def ask(http):
-    """One question over V1 and V2; the one answer of both, which show nothing of what is behind."""
-    v1 = {"instances": [{"customer_id": "c", "transaction_date": "2020-09-16"}]}
-    v2 = v2_body(customer_id=("BYTES", ["c"]), transaction_date=("BYTES", ["2020-09-16"]))
-    return ask_both(http, v1, v2)
-
-
 def refused(http, mock, under_test) -> tuple[int, dict, httpx.Headers]:
     """Status, envelope and headers of a failure, the same over V1 and V2."""
     answers = ask(http)
@@ -59,11 +46,6 @@ def refused(http, mock, under_test) -> tuple[int, dict, httpx.Headers]:
     v1, v2 = answers["v1"], answers["v2"]
     assert (v1.status_code, v1.json()) == (v2.status_code, v2.json())
     return v1.status_code, v1.json(), v1.headers
-
-
-def hang_up() -> None:
-    """Ends the connection at once."""
-    raise ConnectionResetError
 
 
 def changed(**change):
@@ -332,116 +314,6 @@ def test_a_mistake_in_the_last_row_is_found_before_any_row_is_worked_on(http, mo
     assert response.status_code == 400
     assert response.json()["error"].startswith("row 40: field `k`")
     assert asked == []
-
-
-@pytest.fixture(scope="module")
-def degrading(under_test, mock, tmp_path_factory):
-    """A transformer over the mock that answers without it where it has to."""
-    logs = tmp_path_factory.mktemp("degrading")
-    arguments = ["--predictor_request_timeout_seconds=1s", "--on_ranker_failure=degrade"]
-    server = under_test.transformer(logs, mock.host, *arguments)
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.kill()
-
-
-@pytest.fixture
-def degrading_http(degrading, mock):
-    """A client of it; the mock is good before and after."""
-    mock.reply = lambda request: Reply.of(good(request))
-    with httpx.Client(base_url=degrading.url, timeout=60) as http:
-        yield http
-        mock.reply = lambda request: Reply.of(good(request))
-        degrading.check_alive()
-
-
-FAILING = {
-    "an error": lambda _: Reply(500, b"SECRET"),
-    "no room": lambda _: Reply(429, b"SECRET", {"retry-after": "7"}),
-    "not ready": lambda _: Reply(503, b"SECRET"),
-    "hanging up": lambda _: hang_up(),
-    "no answer": lambda _: Reply(200, b"SECRET"),
-    "a wrong name": lambda _: Reply.of({"error": "SECRET"}, 404),
-}
-
-
-def is_degraded(response: httpx.Response) -> bool:
-    """Whether it is an answer in the order of retrieval; if so, one that says so in every way."""
-    assert response.status_code == 200, response.text
-    (prediction,) = predictions(response.json())
-    if "degraded" not in prediction:
-        return False
-    assert (prediction["degraded"], prediction["scored"]) == ("retrieval", 0)
-    assert prediction["ranking"]
-    assert {score for score, _ in prediction["ranking"]} == {0.0}
-    return True
-
-
-@pytest.mark.parametrize("what", FAILING)
-def test_a_failure_is_answered_in_the_order_of_retrieval(degrading_http, mock, under_test, what):
-    # The mock scores in the order in which it is asked, which is that of retrieval.
-    (ranked,) = predictions(ask(degrading_http)["v1"].json())
-    mock.reply = FAILING[what]
-    for response in ask(degrading_http).values():
-        assert is_degraded(response)
-        assert not leaks(response, f":{mock.port}", under_test.bundle, "SECRET")
-        (prediction,) = predictions(response.json())
-        assert [article for _, article in prediction["ranking"]] == [
-            article for _, article in ranked["ranking"]
-        ]
-
-
-def test_a_slow_predictor_is_not_waited_for(degrading_http, mock):
-    def never(request: dict) -> Reply:
-        mock.released.wait()
-        return Reply.of(good(request))
-
-    mock.reply = never
-    assert all(is_degraded(response) for response in ask(degrading_http).values())
-
-
-def test_what_the_predictor_refuses_stays_the_callers_mistake(degrading, degrading_http, mock):
-    mock.reply = lambda _: Reply.of({"error": "SECRET"}, 400)
-    # Earlier failures may have opened the circuit; then nobody was asked who could refuse.
-    degrading.until(lambda: refusals(degrading_http) == {400} or None, "pass the refusal on")
-
-
-def refusals(http) -> set[int]:
-    """The statuses of both protocols."""
-    return {response.status_code for response in ask(http).values()}
-
-
-def test_without_a_predictor_it_is_ready_tells_so_and_ranks_again_as_soon_as_there_is_one(
-    under_test, tmp_path, servers
-):
-    with MockPredictor() as mock:
-        mock.ready = False
-        mock.reply = lambda _: hang_up()
-        arguments = ["--on_ranker_failure=degrade", "--ranking_model_type=ours"]
-        servers.append(under_test.transformer(tmp_path, mock.host, *arguments))
-        server = servers[0]
-        server.wait_ready()
-        with httpx.Client(base_url=server.url, timeout=60) as http:
-            assert dependencies(http) == {"ours": "away"}
-            assert 'dependency_up{dependency="ours"} 0' in http.get("/metrics").text
-            for _ in range(4):
-                assert all(is_degraded(response) for response in ask(http).values())
-            mock.ready, mock.reply = True, lambda request: Reply.of(good(request))
-            server.until(lambda: dependencies(http) == {"ours": "ready"} or None, "see the predictor")
-            assert 'dependency_up{dependency="ours"} 1' in http.get("/metrics").text
-            assert not any(is_degraded(response) for response in ask(http).values())
-            mock.ready = False
-            server.until(lambda: dependencies(http) == {"ours": "away"} or None, "miss the predictor")
-
-
-def dependencies(http) -> dict[str, str]:
-    """What a server that is ready says of the services that it asks."""
-    response = http.get("/v2/health/ready")
-    assert response.status_code == 200, response.text
-    assert response.json()["ready"] is True
-    return response.json()["dependencies"]
 
 
 def test_a_predictor_that_keeps_failing_is_left_alone_and_used_again_when_it_is_good(http, mock):

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from hemline import bundle as bundles
 from hemline import interactions, load, retrieval
-from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, Pair, Server, environment, predictions
+from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, Pair, Server, environment, predictions, v2_body
 from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
 
 CANDIDATES = 100
@@ -143,6 +143,13 @@ def ask_both(http: httpx.Client, v1: object, v2: object) -> dict[str, httpx.Resp
         "v1": http.post(f"/v1/models/{MODEL}:predict", json=v1),
         "v2": http.post(f"/v2/models/{MODEL}/infer", json=v2),
     }
+
+
+def ask(http: httpx.Client) -> dict[str, httpx.Response]:
+    """One question over V1 and V2; the answers of both."""
+    v1 = {"instances": [{"customer_id": "c", "transaction_date": "2020-09-16"}]}
+    v2 = v2_body(customer_id=("BYTES", ["c"]), transaction_date=("BYTES", ["2020-09-16"]))
+    return ask_both(http, v1, v2)
 
 
 def small_store(path: Path, purchases: dict[str, Iterable[str]]) -> str:
