@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use uuid::fmt::Hyphenated;
 
 use crate::{
-    metrics::{Metrics, StepTimes},
-    telemetry::{Kind, Span, Telemetry, Tracer},
+    metrics::StepTimes,
+    telemetry::{Kind, Span, Tracer},
 };
 
 mod call;
@@ -44,23 +44,27 @@ pub struct Context {
 
 #[derive(Debug)]
 struct Request {
-    id: HeaderValue,
+    id: RequestId,
     trace: Trace,
     /// What the caller may do, for the services behind this one. Marked as sensitive: no `Debug` shows it.
     authorization: Option<HeaderValue>,
     steps: Steps,
-    step_times: Option<Arc<StepTimes>>,
-    /// Only where this request's trace is sampled and exported.
-    tracer: Option<Arc<Tracer>>,
+    observers: Option<Arc<Observers>>,
+}
+
+/// Who is told of requests' steps: one for a connection, so that no other one writes its count.
+#[derive(Debug)]
+pub(crate) struct Observers {
+    pub(crate) steps: Arc<StepTimes>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 impl Context {
     /// A context for a request that came just now. An id that no header can carry is replaced by one that is made here.
     #[must_use]
     pub fn new(request_id: &str, trace: Trace, budget: Duration) -> Self {
-        let id = HeaderValue::from_str(request_id).ok().and_then(usable).unwrap_or_else(new_id);
-        let request =
-            Request { id, trace, authorization: None, steps: Steps::default(), step_times: None, tracer: None };
+        let id = RequestId::given(HeaderValue::from_str(request_id).ok());
+        let request = Request { id, trace, authorization: None, steps: Steps::default(), observers: None };
         Self { request: Arc::new(request), deadline: Instant::now() + budget, call: None }
     }
 
@@ -71,28 +75,21 @@ impl Context {
     }
 
     /// The context of a request with these headers.
-    pub(crate) fn from_headers(
-        headers: &HeaderMap,
-        deadline: Instant,
-        telemetry: &Telemetry,
-        metrics: &Metrics,
-    ) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap, deadline: Instant, observers: &Arc<Observers>) -> Self {
         let mut trace = Trace::from_headers(headers);
-        let tracer = telemetry.tracer.as_ref().filter(|tracer| {
+        if let Some(tracer) = &observers.tracer {
             trace.sample(tracer.share());
-            trace.sampled() == Some(true)
-        });
+        }
         let authorization = headers.get(AUTHORIZATION).cloned().map(|mut value| {
             value.set_sensitive(true);
             value
         });
         let request = Request {
-            id: headers.get(REQUEST_ID).cloned().and_then(usable).unwrap_or_else(new_id),
+            id: RequestId::given(headers.get(REQUEST_ID).cloned()),
             trace,
             authorization,
             steps: Steps::default(),
-            step_times: Some(metrics.step_times()),
-            tracer: tracer.cloned(),
+            observers: Some(observers.clone()),
         };
         Self { request: Arc::new(request), deadline, call: None }
     }
@@ -100,12 +97,12 @@ impl Context {
     /// The caller's `x-request-id`, or one that was made here.
     #[must_use]
     pub fn request_id(&self) -> &str {
-        self.request.id.to_str().unwrap_or_default()
+        self.request.id.as_str()
     }
 
     /// The request's id as a header carries it.
     pub(crate) fn request_id_header(&self) -> HeaderValue {
-        self.request.id.clone()
+        self.request.id.header()
     }
 
     /// The trace that the request belongs to.
@@ -114,9 +111,10 @@ impl Context {
         &self.request.trace
     }
 
-    /// Where the request's spans go, if they go anywhere.
+    /// Where the request's spans go: nowhere unless its trace is sampled and exported.
     pub(crate) fn tracer(&self) -> Option<&Arc<Tracer>> {
-        self.request.tracer.as_ref()
+        let observers = self.request.observers.as_ref().filter(|_| self.trace().sampled() == Some(true));
+        observers.and_then(|observers| observers.tracer.as_ref())
     }
 
     /// When the answer is worth nothing any more.
@@ -142,10 +140,10 @@ impl Context {
     pub fn step(&self, name: &'static str, took: Duration) {
         let stretch = ended_now(took);
         self.request.steps.step(name, stretch);
-        if let Some(times) = &self.request.step_times {
-            times.observe(name, took);
+        if let Some(observers) = &self.request.observers {
+            observers.steps.observe(name, took);
         }
-        if let Some(tracer) = &self.request.tracer {
+        if let Some(tracer) = self.tracer() {
             let span = Span::new(self.trace(), Trace::new_span(), Kind::Internal, name, stretch.begun);
             tracer.record(span, stretch.ended);
         }
@@ -194,36 +192,58 @@ fn ended_now(took: Duration) -> Stretch {
     Stretch { begun: ended.checked_sub(took).unwrap_or(ended), ended }
 }
 
-/// Visible ASCII of a sensible length.
-fn usable(id: HeaderValue) -> Option<HeaderValue> {
-    let visible = (1..=MOST_ID).contains(&id.len()) && id.to_str().is_ok();
-    visible.then_some(id)
+/// A request's id: the caller's, or one that was made here and is a header only where one is written.
+#[derive(Debug)]
+enum RequestId {
+    Given(HeaderValue),
+    Made([u8; Hyphenated::LENGTH]),
 }
 
-fn new_id() -> HeaderValue {
-    let mut text = [0; Hyphenated::LENGTH];
-    let id = ids::uuid().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(id).unwrap_or(const { HeaderValue::from_static("none") })
+impl RequestId {
+    /// The caller's, where it is visible ASCII of a sensible length.
+    fn given(id: Option<HeaderValue>) -> Self {
+        let usable = |id: &HeaderValue| (1..=MOST_ID).contains(&id.len()) && id.to_str().is_ok();
+        id.filter(usable).map_or_else(Self::make, Self::Given)
+    }
+
+    fn make() -> Self {
+        let mut text = [0; Hyphenated::LENGTH];
+        ids::uuid().hyphenated().encode_lower(&mut text);
+        Self::Made(text)
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Given(id) => id.to_str().unwrap_or_default(),
+            Self::Made(text) => str::from_utf8(text).unwrap_or_default(),
+        }
+    }
+
+    fn header(&self) -> HeaderValue {
+        match self {
+            Self::Given(id) => id.clone(),
+            Self::Made(text) => HeaderValue::from_bytes(text).unwrap_or(const { HeaderValue::from_static("none") }),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use axum::http::HeaderMap;
 
-    use super::{Context, Trace};
-    use crate::{metrics::Metrics, telemetry::Telemetry};
+    use super::{Context, Observers, Trace};
+    use crate::metrics::Metrics;
 
     fn context(headers: &[(&'static str, &'static str)]) -> Context {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers: HeaderMap = headers.collect();
-        Context::from_headers(
-            &headers,
-            Instant::now() + Duration::from_secs(1),
-            &Telemetry::default(),
-            &Metrics::new().unwrap(),
-        )
+        let observers = Observers { steps: Metrics::new().unwrap().step_times(), tracer: None };
+        Context::from_headers(&headers, Instant::now() + Duration::from_secs(1), &Arc::new(observers))
     }
 
     #[test]

@@ -46,7 +46,7 @@ use crate::{
     limits::Limits,
     observe::Inference,
     router::caught,
-    worker::{Permit, Permits},
+    worker::{OwnedPermit, Permits},
 };
 
 mod codec;
@@ -134,7 +134,7 @@ impl Calls {
 
     /// Answers a call of a path that is served here. What the library below refuses by itself becomes a row of the table too, and what
     /// failed is told to those who count and log.
-    pub(crate) async fn answer(self: Arc<Self>, inference: Inference, mut request: Request) -> Response {
+    pub(crate) async fn answer(&self, inference: Inference, mut request: Request) -> Response {
         if !is_grpc(request.headers()) {
             return Error::new(Kind::UnsupportedMediaType, "expected content type application/grpc").into_response();
         }
@@ -182,7 +182,7 @@ impl Calls {
             return Ok(Box::pin(grpc.unary(ModelInfer(self.handler.clone()), request)).await.map(Body::new));
         }
         let asked = codec::asked(message.split_off(PREFIX))?;
-        plain::write(Service(self.handler.clone()).asked(asked, inference).await?)
+        plain::write(service::answer(&self.handler, asked, inference).await?)
     }
 
     /// Any other call. Nobody counts those that are under way, so they are small, and are read within their deadline. What they ask for
@@ -204,8 +204,8 @@ impl Calls {
     }
 
     /// A place for an answer without an end to come, held until that is dropped.
-    fn open_stream(&self) -> Result<Permit> {
-        self.streams.try_acquire().ok_or_else(|| {
+    fn open_stream(&self) -> Result<OwnedPermit> {
+        self.streams.try_acquire_owned().ok_or_else(|| {
             let text = "as many streams as this server serves at once are open";
             Error::new(Kind::Overloaded, text).with_retry_after(Duration::from_secs(1))
         })

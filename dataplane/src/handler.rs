@@ -136,7 +136,7 @@ impl Handler {
     ///
     /// # Errors
     /// As many as may be are under way; nothing was done.
-    pub fn admit(&self) -> Result<Permit> {
+    pub fn admit(&self) -> Result<Permit<'_>> {
         self.permits.try_acquire().ok_or_else(|| {
             let text = "as many requests as this server takes at once are under way";
             Error::new(Kind::Overloaded, text).with_retry_after(Duration::from_secs(1))

@@ -11,17 +11,20 @@ use prometheus::{
 
 use crate::{handler::ServerInfo, repository::Repository, telemetry::Outcomes};
 
+mod family;
 mod handles;
 mod info;
 mod registered;
+mod striped;
 
 pub(crate) use handles::{ANSWERED, InferenceMetrics, StepTimes};
 
+use family::{Count, Durations, Family, Level};
 use handles::Known;
 use registered::Registered;
 
 /// Seconds. A ranker answers in 200 µs and a deadline is seconds away: four buckets a decade between the two.
-const LATENCY_BUCKETS: [f64; 18] = [
+static LATENCY_BUCKETS: [f64; 18] = [
     0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0,
     30.0,
 ];
@@ -30,7 +33,7 @@ const LATENCY_BUCKETS: [f64; 18] = [
 const BATCH_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// Seconds: the buckets of KServe's own four histograms.
-const KSERVE_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+static KSERVE_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// The metrics of one server.
 #[derive(Clone, Debug)]
@@ -38,12 +41,12 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     known: Known,
-    in_flight: IntGauge,
+    in_flight: Arc<Level>,
     steps: Arc<StepTimes>,
     upstreams: Upstreams,
     spans: IntCounterVec,
     queued: IntGaugeVec,
-    waited: HistogramVec,
+    waited: Family<Durations>,
     batches: HistogramVec,
     connections: IntGaugeVec,
     cut: IntCounter,
@@ -54,19 +57,19 @@ pub struct Metrics {
 /// What an inference is counted in.
 #[derive(Clone, Debug)]
 struct Families {
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    preprocess: HistogramVec,
-    predict: HistogramVec,
-    postprocess: HistogramVec,
-    explain: HistogramVec,
+    requests: Family<Count>,
+    durations: Family<Durations>,
+    preprocess: Family<Durations>,
+    predict: Family<Durations>,
+    postprocess: Family<Durations>,
+    explain: Family<Durations>,
 }
 
 /// What calls to services behind this one are counted in.
 #[derive(Clone, Debug)]
 struct Upstreams {
     requests: IntCounterVec,
-    durations: HistogramVec,
+    durations: Family<Durations>,
     retries: IntCounterVec,
     circuits: IntGaugeVec,
 }
@@ -83,15 +86,17 @@ impl Metrics {
         Ok(Self {
             families: Families::new(&new)?,
             known: Known::default(),
-            in_flight: new.gauge("inference_requests_in_flight", "Inferences begun and not yet answered.")?,
-            steps: Arc::new(StepTimes::new(new.histograms(
+            in_flight: new
+                .levels(("inference_requests_in_flight", "Inferences begun and not yet answered."), &[])?
+                .with_label_values(&[]),
+            steps: Arc::new(StepTimes::new(new.durations(
                 ("inference_step_duration_seconds", "One step of an answer."),
                 &LATENCY_BUCKETS,
                 &["step"],
             )?)),
             queued: new
                 .gauges(("inference_queue_length", "Requests that wait for a thread of the model."), &["model"])?,
-            waited: new.histograms(
+            waited: new.durations(
                 ("inference_queue_seconds", "How long a request waited until a thread took it."),
                 &LATENCY_BUCKETS,
                 &["model"],
@@ -142,11 +147,10 @@ impl Metrics {
         self.registry.register(Box::new(info::Models::new(models, repository.clone())?))
     }
 
-    /// A request begins; it ends when the guard is dropped, answered or not.
-    #[must_use]
-    pub fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    /// What counts the inferences that are under way.
+    #[cfg(test)]
+    pub(crate) fn level(&self) -> &Arc<Level> {
+        &self.in_flight
     }
 
     /// How many inferences are under way.
@@ -157,7 +161,7 @@ impl Metrics {
 
     /// What inferences of this model over this protocol are counted in, resolved once.
     pub(crate) fn of(&self, protocol: &'static str, model: &str) -> Arc<InferenceMetrics> {
-        self.known.get(&self.families, protocol, model)
+        self.known.get(&self.families, &self.in_flight, protocol, model)
     }
 
     /// A step of an answer took this long. [`crate::Context::step`] says so where there is a request.
@@ -180,7 +184,7 @@ impl Metrics {
     /// A call to a service behind this one took this long and ended so: `ok`, an error's stable code, `abandoned`, or `circuit_open`.
     pub fn upstream(&self, upstream: &str, outcome: &str, took: Duration) {
         self.upstreams.requests.with_label_values(&[upstream, outcome]).inc();
-        self.upstreams.durations.with_label_values(&[upstream, outcome]).observe(took.as_secs_f64());
+        self.upstreams.durations.with_label_values(&[upstream, outcome]).observe(took);
     }
 
     /// What is measured of the queue before this model's threads. `model` is a name that is served here, never one that a caller chose.
@@ -195,10 +199,10 @@ impl Metrics {
 
     /// A connection to this listener is opened; it is closed when the guard is dropped.
     #[must_use]
-    pub fn connected(&self, listener: &str) -> InFlight {
+    pub fn connected(&self, listener: &str) -> Connected {
         let connections = self.connections.with_label_values(&[listener]);
         connections.inc();
-        InFlight(connections)
+        Connected(connections)
     }
 
     /// So many inferences were cut.
@@ -239,16 +243,16 @@ impl Metrics {
 
 impl Families {
     fn new(new: &Registered<'_>) -> prometheus::Result<Self> {
-        let kserve = |name, help| new.histograms((name, help), &KSERVE_BUCKETS, &["model_name"]);
+        let kserve = |name, help| new.durations((name, help), &KSERVE_BUCKETS, &["model_name"]);
         Ok(Self {
-            requests: new.counters(
+            requests: new.counts(
                 (
                     "inference_requests_total",
                     "Inferences, by outcome: ok, an error's code, or abandoned where the caller left before the answer.",
                 ),
                 &["protocol", "model", "code"],
             )?,
-            durations: new.histograms(
+            durations: new.durations(
                 ("inference_request_duration_seconds", "From the request's head to its answer."),
                 &LATENCY_BUCKETS,
                 &["protocol", "model"],
@@ -271,7 +275,7 @@ impl Upstreams {
                 ("upstream_requests_total", "Calls to services behind this one, by outcome."),
                 &["upstream", "outcome"],
             )?,
-            durations: new.histograms(
+            durations: new.durations(
                 (
                     "upstream_request_duration_seconds",
                     "A call to a service behind this one with its retries, by outcome.",
@@ -299,11 +303,11 @@ const PROCESS: [info::Measure; 4] = [
     info::Measure { name: "process_open_fds", help: "Open file descriptors." },
 ];
 
-/// A request in flight, or a connection that is open.
+/// A connection that is open.
 #[derive(Debug)]
-pub struct InFlight(IntGauge);
+pub struct Connected(IntGauge);
 
-impl Drop for InFlight {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -313,7 +317,7 @@ impl Drop for InFlight {
 #[derive(Clone, Debug)]
 pub struct QueueMetrics {
     length: IntGauge,
-    waited: Histogram,
+    waited: Arc<Durations>,
     rows: Histogram,
 }
 
@@ -336,14 +340,14 @@ impl QueueMetrics {
 #[derive(Debug)]
 pub struct Queued {
     length: IntGauge,
-    waited: Histogram,
+    waited: Arc<Durations>,
     since: Instant,
 }
 
 impl Queued {
     /// A thread takes it: the one end of a wait that counts into the time waited.
     pub fn taken(self) {
-        self.waited.observe(self.since.elapsed().as_secs_f64());
+        self.waited.observe(self.since.elapsed());
     }
 }
 

@@ -1,9 +1,11 @@
 //! The one middleware, of every protocol: ids and deadline on the way in, counts and a log line on the way out.
 
 use std::{
-    convert::Infallible,
     pin::pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,13 +18,13 @@ use tracing::{Span, field::Empty};
 
 use crate::{
     config,
-    context::{Context, REQUEST_ID},
+    context::{Context, Observers, REQUEST_ID},
     error::{Error, Kind},
     handler::Handler,
-    metrics::{ANSWERED, InFlight, InferenceMetrics},
+    metrics::{ANSWERED, InferenceMetrics},
     rest,
     telemetry::{
-        self,
+        self, Telemetry,
         scope::{self, Scope},
     },
 };
@@ -65,7 +67,7 @@ struct Fate {
 struct Begun {
     metrics: Arc<InferenceMetrics>,
     /// Until the request is answered or its caller leaves. A thread that computes for it may know it for longer.
-    in_flight: Mutex<Option<InFlight>>,
+    under_way: AtomicBool,
 }
 
 impl Inference {
@@ -76,10 +78,14 @@ impl Inference {
             return;
         }
         let model = if handler.repository.has(model) { model } else { "" };
-        Span::current().record(MODEL, model);
-        let in_flight = Mutex::new(Some(handler.metrics.begin()));
-        let begun = Begun { metrics: handler.metrics.of(protocol, model), in_flight };
-        drop(self.0.begun.set(begun));
+        if !scope::is_asked() {
+            Span::current().record(MODEL, model);
+        }
+        let metrics = handler.metrics.of(protocol, model);
+        self.0.begun.get_or_init(|| {
+            metrics.enters();
+            Begun { metrics, under_way: AtomicBool::new(true) }
+        });
     }
 
     /// It fails so. For transports whose answers can't carry an [`Error`] as an extension.
@@ -111,8 +117,8 @@ impl Inference {
 
     /// It is under way no more.
     fn ends(&self) {
-        if let Some(begun) = self.0.begun.get() {
-            drop(begun.in_flight.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(begun) = self.0.begun.get().filter(|begun| begun.under_way.swap(false, Relaxed)) {
+            begun.metrics.leaves();
         }
     }
 
@@ -124,7 +130,7 @@ impl Inference {
 impl scope::Request for Fate {
     fn fields(&self, write: &mut dyn FnMut(&'static str, &str)) {
         write("request_id", self.context.request_id());
-        write("trace_id", self.context.trace().id());
+        write("trace_id", &self.context.trace().id());
         write("method", shown(self.method.as_str()));
         write("path", shown(self.uri.path()));
         if let Some(begun) = self.begun.get() {
@@ -134,8 +140,8 @@ impl scope::Request for Fate {
 }
 
 /// One request, from its head to its answer, or to where its caller left.
-struct Observation {
-    handler: Arc<Handler>,
+struct Observation<'a> {
+    telemetry: &'a Telemetry,
     inference: Inference,
     scope: Scope,
     /// As a collector gets it, where it does.
@@ -144,7 +150,7 @@ struct Observation {
     answered: bool,
 }
 
-impl Observation {
+impl Observation<'_> {
     fn end(mut self, response: &mut Response) {
         self.answered = true;
         self.inference.ends();
@@ -158,11 +164,11 @@ impl Observation {
             if let Some(phases) = timeline.phases(failure.is_none()) {
                 metrics.kserve(&phases);
             }
-            let timing = self.handler.telemetry.server_timing.then(|| timeline.header()).flatten();
+            let timing = self.telemetry.server_timing.then(|| timeline.header()).flatten();
             timing.map(|timing| response.headers_mut().insert(SERVER_TIMING, of_one_answer(timing)));
         }
         self.trace(Some(status), failure.as_ref());
-        let quiet = self.inference.metrics().is_none() || !self.handler.telemetry.access_log;
+        let quiet = self.inference.metrics().is_none() || !self.telemetry.access_log;
         let inference = self.inference.metrics().is_some();
         self.scope.run(|| log(status, failure.as_ref(), inference, quiet, took));
         response.headers_mut().insert(REQUEST_ID, of_one_answer(self.inference.context().request_id_header()));
@@ -194,7 +200,7 @@ impl Observation {
     }
 }
 
-impl Drop for Observation {
+impl Drop for Observation<'_> {
     fn drop(&mut self) {
         if !self.answered {
             self.inference.ends();
@@ -218,28 +224,25 @@ fn code(failure: Option<&Arc<Error>>) -> &'static str {
     failure.map_or(ANSWERED, |error| error.kind().row().code)
 }
 
-/// Answers always, in the form of a service's answer.
+/// Answers always.
 pub(crate) async fn observe<F: Future<Output = Response>>(
-    handler: Arc<Handler>,
+    handler: &Handler,
+    observers: &Arc<Observers>,
     request: Request,
     answer: impl FnOnce(Inference, Request) -> F,
-) -> Result<Response, Infallible> {
+) -> Response {
     let begun = Instant::now();
     let headers = request.headers();
-    let context = Context::from_headers(
-        headers,
-        begun + budget(headers, handler.limits.time),
-        &handler.telemetry,
-        &handler.metrics,
-    );
+    let context = Context::from_headers(headers, begun + budget(headers, handler.limits.time), observers);
     let server_span = context.tracer().map(|_| Box::new(server_span(&request, &context, begun)));
     let inference = Inference::new(context, &request);
     let scope = Scope::of(inference.0.clone(), || span(inference.context(), &request));
-    let observation = Observation { handler, inference, scope, server_span, begun, answered: false };
+    let telemetry = &handler.telemetry;
+    let observation = Observation { telemetry, inference, scope, server_span, begun, answered: false };
     let answer = pin!(answer(observation.inference.clone(), request));
     let mut response = observation.scope.hold(answer).await;
     observation.end(&mut response);
-    Ok(response)
+    response
 }
 
 /// As much of a path, or a method, as is shown of it.

@@ -12,7 +12,7 @@ use axum::{
 use futures_util::FutureExt;
 use tower::Service;
 
-use crate::{error::Error, grpc, handler::Handler, observe, rest, worker::panic_text};
+use crate::{context::Observers, error::Error, grpc, handler::Handler, observe, rest, worker::panic_text};
 
 /// REST and gRPC over one handler, with ids, deadlines, counts and log lines for every request.
 pub fn router(handler: Arc<Handler>) -> Routes {
@@ -31,19 +31,22 @@ pub struct Routes {
     grpc: Arc<grpc::Calls>,
 }
 
+/// The routes as one connection asks them. Its requests share what they need by a count that no other connection writes: counts that
+/// all of them wrote would travel between cores with every request.
+pub(crate) struct Own {
+    routes: Routes,
+    observers: Arc<Observers>,
+}
+
 /// An answer to come.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl Routes {
-    /// Answers a request.
-    pub(crate) fn answer(&self, request: Request) -> Answer {
-        let handler = self.handler.clone();
-        if grpc::serves(request.uri().path()) {
-            let grpc = self.grpc.clone();
-            return Box::pin(observe::observe(handler, request, |inference, request| grpc.answer(inference, request)));
-        }
-        let rest = rest::Rest { handler: handler.clone(), router: self.rest.clone() };
-        Box::pin(observe::observe(handler, request, |inference, request| rest.answer(inference, request)))
+    /// The routes for a connection.
+    pub(crate) fn own(&self) -> Arc<Own> {
+        let Handler { metrics, telemetry, .. } = self.handler.as_ref();
+        let observers = Observers { steps: metrics.step_times(), tracer: telemetry.tracer.clone() };
+        Arc::new(Own { routes: self.clone(), observers: Arc::new(observers) })
     }
 
     /// These and further ones, answered over HTTP as REST is: with ids, within a deadline, each in a line of the log, a panic as a failure.
@@ -61,6 +64,25 @@ impl Routes {
     }
 }
 
+impl Own {
+    /// Answers a request.
+    pub(crate) fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        let own = self.clone();
+        if grpc::serves(request.uri().path()) {
+            return Box::pin(async move {
+                let Routes { handler, grpc, .. } = &own.routes;
+                let answer = |inference, request| grpc.answer(inference, request);
+                Ok(observe::observe(handler, &own.observers, request, answer).await)
+            });
+        }
+        Box::pin(async move {
+            let Routes { handler, rest, .. } = &own.routes;
+            let answer = |inference, request| rest::answer(handler, rest, inference, request);
+            Ok(observe::observe(handler, &own.observers, request, answer).await)
+        })
+    }
+}
+
 impl<B> Service<http::Request<B>> for Routes
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -75,7 +97,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        self.answer(request.map(Body::new))
+        self.own().answer(request.map(Body::new))
     }
 }
 

@@ -29,7 +29,7 @@ use std::{
 pub use admission::Admission;
 pub use batch::{Batching, Joined};
 pub use owned::Owned;
-pub use permits::{Permit, Permits};
+pub use permits::{OwnedPermit, Permit, Permits};
 pub use pool::Pool;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! The time line of one answer: when its steps began and ended.
 
 use std::{
+    cell::RefCell,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,8 +28,8 @@ impl Stretch {
         known.get_or_insert(other).join(other);
     }
 
-    fn seconds(self) -> f64 {
-        self.ended.saturating_duration_since(self.begun).as_secs_f64()
+    fn took(self) -> Duration {
+        self.ended.saturating_duration_since(self.begun)
     }
 }
 
@@ -44,13 +45,13 @@ pub(super) struct Known {
     predictor: Option<Stretch>,
 }
 
-/// The parts of an answer that KServe times, in seconds.
+/// The parts of an answer that KServe times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Phases {
-    pub(crate) preprocess: f64,
-    pub(crate) predict: f64,
+    pub(crate) preprocess: Duration,
+    pub(crate) predict: Duration,
     /// Nothing where the answer was a failure.
-    pub(crate) postprocess: Option<f64>,
+    pub(crate) postprocess: Option<Duration>,
     /// The middle part was an explanation.
     pub(crate) explained: bool,
 }
@@ -88,6 +89,11 @@ impl Steps {
     }
 }
 
+thread_local! {
+    /// The header in the making; its memory stays with its thread.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A request's time line when it ends.
 pub(crate) struct Timeline {
     known: Known,
@@ -100,39 +106,45 @@ impl Timeline {
         let predict = self.known.predictor.or(self.known.model)?;
         let postprocess = Stretch { begun: predict.ended, ended: self.whole.ended };
         Some(Phases {
-            preprocess: Stretch { begun: self.whole.begun, ended: predict.begun }.seconds(),
-            predict: predict.seconds(),
-            postprocess: answered.then(|| postprocess.seconds()),
+            preprocess: Stretch { begun: self.whole.begun, ended: predict.begun }.took(),
+            predict: predict.took(),
+            postprocess: answered.then(|| postprocess.took()),
             explained: self.known.explained,
         })
     }
 
     /// The `server-timing` header: decode, infer and the steps in it, encode, total; in ms.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let mut text = Vec::with_capacity(160);
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            self.write(text);
+            HeaderValue::from_bytes(text).ok()
+        })
+    }
+
+    fn write(&self, text: &mut Vec<u8>) {
         if let Some(model) = self.known.model {
-            write(&mut text, b"decode", Stretch { begun: self.whole.begun, ended: model.begun });
-            write(&mut text, b", infer", model);
+            write(text, b"decode", Stretch { begun: self.whole.begun, ended: model.begun });
+            write(text, b", infer", model);
         }
         for &(name, step) in &self.known.steps {
             if !text.is_empty() {
                 text.extend_from_slice(b", ");
             }
-            write(&mut text, name.as_bytes(), step);
+            write(text, name.as_bytes(), step);
         }
         if let Some(model) = self.known.model {
-            write(&mut text, b", encode", Stretch { begun: model.ended, ended: self.whole.ended });
+            write(text, b", encode", Stretch { begun: model.ended, ended: self.whole.ended });
         }
         let total: &[u8] = if text.is_empty() { b"total" } else { b", total" };
-        write(&mut text, total, self.whole);
-        HeaderValue::from_bytes(&text).ok()
+        write(text, total, self.whole);
     }
 }
 
-fn write(text: &mut Vec<u8>, name: &[u8], Stretch { begun, ended }: Stretch) {
+fn write(text: &mut Vec<u8>, name: &[u8], stretch: Stretch) {
     text.extend_from_slice(name);
     text.extend_from_slice(b";dur=");
-    push_millis(text, ended.saturating_duration_since(begun));
+    push_millis(text, stretch.took());
 }
 
 /// Milliseconds with three decimals. By hand: `write!` takes five times as long, and this is done for every answer.
@@ -207,11 +219,15 @@ mod tests {
         let (steps, zero) = (Steps::default(), Instant::now());
         steps.model(stretch(zero, 1000, 4000), false);
         let phases = |answered| ended(&steps, stretch(zero, 0, 8000)).phases(answered).unwrap();
-        let alone = Phases { preprocess: 1.0, predict: 3.0, postprocess: Some(4.0), explained: false };
+        let seconds = Duration::from_secs;
+        let alone =
+            Phases { preprocess: seconds(1), predict: seconds(3), postprocess: Some(seconds(4)), explained: false };
         assert_eq!(phases(true), alone);
         assert_eq!(phases(false), Phases { postprocess: None, ..alone });
         steps.predictor(stretch(zero, 2000, 3000));
-        assert_eq!(phases(true), Phases { preprocess: 2.0, predict: 1.0, postprocess: Some(5.0), explained: false });
+        let apart =
+            Phases { preprocess: seconds(2), predict: seconds(1), postprocess: Some(seconds(5)), explained: false };
+        assert_eq!(phases(true), apart);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Trace context as headers carry it: W3C (`traceparent`, `tracestate`) and B3, in one header or in several.
 
-use std::fmt;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ids;
@@ -21,7 +19,7 @@ const MOST_STATE: usize = 512;
 /// A trace, and this request's place in it: the trace's id, the caller's span, a span of its own, and whether it is sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    id: Hex,
+    id: u128,
     span: u64,
     parent: Option<u64>,
     /// Nothing where nobody has decided yet.
@@ -43,10 +41,10 @@ impl Trace {
     /// A trace that starts here; nobody has decided yet whether it is sampled.
     #[must_use]
     pub fn generate() -> Self {
-        Self::new(Hex::of(ids::trace()), None, None)
+        Self::new(ids::trace(), None, None)
     }
 
-    fn new(id: Hex, parent: Option<u64>, sampled: Option<bool>) -> Self {
+    fn new(id: u128, parent: Option<u64>, sampled: Option<bool>) -> Self {
         Self { id, span: ids::span(), parent, sampled, state: None, b3: None }
     }
 
@@ -65,7 +63,7 @@ impl Trace {
             && lower(flags, 2)
             && (version != "00" || parts.next().is_none());
         let flags = u8::from_str_radix(flags, 16).ok().filter(|_| valid)?;
-        Some(Self::new(Hex::trace(id)?, Some(span(parent)?), Some(flags & 1 == 1)))
+        Some(Self::new(trace(id)?, Some(span(parent)?), Some(flags & 1 == 1)))
     }
 
     /// The trace that a request's headers carry, W3C before B3; a new one where they carry none that can be read.
@@ -86,8 +84,13 @@ impl Trace {
 
     /// The trace's id: 32 hex digits.
     #[must_use]
-    pub fn id(&self) -> &str {
-        self.id.as_str()
+    pub fn id(&self) -> String {
+        format!("{:032x}", self.id)
+    }
+
+    /// The trace's id as a number.
+    pub(crate) fn number(&self) -> u128 {
+        self.id
     }
 
     /// Whether its spans are recorded; nothing where nobody has decided.
@@ -98,10 +101,8 @@ impl Trace {
 
     /// Decides, where nobody has: this many of 2⁶⁴ traces are sampled. Every service that takes the same share takes the same traces.
     pub(crate) fn sample(&mut self, share: u64) {
-        self.sampled.get_or_insert_with(|| {
-            let random = u64::from_str_radix(&self.id.as_str()[16..], 16).unwrap_or(u64::MAX);
-            random < share
-        });
+        #[allow(clippy::cast_possible_truncation)] // the lower half, which W3C asks to be random
+        self.sampled.get_or_insert((self.id as u64) < share);
     }
 
     /// The span of this request, in this server.
@@ -136,7 +137,7 @@ impl Trace {
     }
 
     fn b3_headers(&self, form: B3Form, child: u64) -> Vec<Option<(HeaderName, HeaderValue)>> {
-        let id = if form.short { &self.id()[16..] } else { self.id() };
+        let id = if form.short { format!("{:016x}", self.id) } else { self.id() };
         let state = match self.sampled {
             _ if form.debug => Some("d"),
             Some(true) => Some("1"),
@@ -154,7 +155,7 @@ impl Trace {
             Some(state) => header(B3_SAMPLED, state.to_owned()),
             None => None,
         };
-        vec![header(B3_TRACE, id.to_owned()), header(B3_SPAN, child), header(B3_PARENT, parent), state]
+        vec![header(B3_TRACE, id), header(B3_SPAN, child), header(B3_PARENT, parent), state]
     }
 }
 
@@ -162,32 +163,10 @@ fn header(name: HeaderName, value: String) -> Option<(HeaderName, HeaderValue)> 
     Some((name, HeaderValue::try_from(value).ok()?))
 }
 
-/// Hex digits, in lower case.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Hex([u8; 32]);
-
-impl Hex {
-    fn of(id: u128) -> Self {
-        let digit = |place: usize| b"0123456789abcdef"[(id >> (124 - 4 * place)) as usize & 15];
-        Self(std::array::from_fn(digit))
-    }
-
-    /// A trace's id of 32 or 16 digits that are not all 0.
-    fn trace(text: &str) -> Option<Self> {
-        let digits = matches!(text.len(), 16 | 32) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let id = u128::from_str_radix(text, 16).ok().filter(|&id| digits && id != 0)?;
-        Some(Self::of(id))
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// A trace's id of 32 or 16 digits that are not all 0.
+fn trace(text: &str) -> Option<u128> {
+    let digits = matches!(text.len(), 16 | 32) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|&id| digits && id != 0)
 }
 
 /// A span's id of 16 digits that are not all 0.
@@ -259,7 +238,7 @@ fn b3_trace(id: &str, parent: Option<&str>, sampled: Option<bool>, form: B3Form)
         Some(parent) => Some(span(parent)?),
         None => None,
     };
-    let trace = Trace::new(Hex::trace(id)?, parent, sampled);
+    let trace = Trace::new(self::trace(id)?, parent, sampled);
     Some(Trace { b3: Some(B3Form { short: id.len() == 16, ..form }), ..trace })
 }
 

@@ -110,6 +110,25 @@ impl GrpcInferenceService for Service {
     }
 }
 
+/// Answers what was asked.
+pub(super) async fn answer(handler: &Handler, asked: Asked, inference: &Inference) -> Result<quick::Answer> {
+    inference.begins("grpc", handler, asked.model());
+    infer(handler, asked, inference.context()).await
+}
+
+async fn infer(handler: &Handler, asked: Asked, context: &Context) -> Result<quick::Answer> {
+    let model = handler.ready_model(asked.model(), asked.version())?;
+    let (mut request, raw) = match asked {
+        Asked::Raw(raw) => (raw.request, true),
+        Asked::Message(message) => decode::request(message)?,
+    };
+    let wanted = request.parameters.remove(BINARY_OUTPUT);
+    let wanted = wanted.map(|wanted| flag(&wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
+    let raw = raw || wanted == Some(true);
+    let response = handler.infer(model.as_ref(), request, context).await?;
+    encode::response(response, raw)
+}
+
 /// `ModelInfer` alone. The generated service boxes the call and the method's future once more, and knows the generated messages only.
 pub(super) struct ModelInfer(pub(super) Arc<Handler>);
 
@@ -124,16 +143,10 @@ impl UnaryService<Asked> for ModelInfer {
 }
 
 impl Service {
-    /// Answers what was asked.
-    pub(super) async fn asked(&self, asked: Asked, inference: &Inference) -> Result<quick::Answer> {
-        inference.begins("grpc", &self.0, asked.model());
-        self.infer(asked, inference.context()).await
-    }
-
     async fn compressed(&self, request: Request<Asked>) -> Answer<quick::Answer> {
         let (metadata, extensions, asked) = request.into_parts();
         let inference = extensions.get::<Inference>().ok_or_else(|| Error::internal("a call that nobody observes"))?;
-        let answer = self.asked(asked, inference).await?;
+        let answer = answer(&self.0, asked, inference).await?;
         // It is accepted only where it may be worth it; see [`Calls::answer`](super::Calls::answer).
         let small = metadata.as_ref().contains_key(ACCEPT_ENCODING) && answer.encoded_len() < WORTH_COMPRESSING;
         let mut response = Response::new(answer);
@@ -141,19 +154,6 @@ impl Service {
             response.disable_compression();
         }
         Ok(response)
-    }
-
-    async fn infer(&self, asked: Asked, context: &Context) -> Result<quick::Answer> {
-        let model = self.0.ready_model(asked.model(), asked.version())?;
-        let (mut request, raw) = match asked {
-            Asked::Raw(raw) => (raw.request, true),
-            Asked::Message(message) => decode::request(message)?,
-        };
-        let wanted = request.parameters.remove(BINARY_OUTPUT);
-        let wanted = wanted.map(|wanted| flag(&wanted, format_args!("parameters.{BINARY_OUTPUT}"))).transpose()?;
-        let raw = raw || wanted == Some(true);
-        let response = self.0.infer(model.as_ref(), request, context).await?;
-        encode::response(response, raw)
     }
 }
 

@@ -6,9 +6,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::{Histogram, HistogramVec, IntCounter};
 
-use super::Families;
+use super::{
+    Families,
+    family::{Count, Durations, Family, Level},
+};
 use crate::context::Phases;
 
 /// What an inference is counted as that was answered.
@@ -20,18 +22,20 @@ pub(crate) struct InferenceMetrics {
     protocol: &'static str,
     model: String,
     families: Families,
-    durations: Histogram,
+    in_flight: Arc<Level>,
+    durations: Arc<Durations>,
     // Made when there is something to count: a series of zeros for every name would only be in the way.
-    answered: OnceLock<IntCounter>,
-    phases: OnceLock<[Histogram; 3]>,
+    answered: OnceLock<Arc<Count>>,
+    phases: OnceLock<[Arc<Durations>; 3]>,
 }
 
 impl InferenceMetrics {
-    fn new(families: &Families, protocol: &'static str, model: &str) -> Self {
+    fn new(families: &Families, in_flight: &Arc<Level>, protocol: &'static str, model: &str) -> Self {
         Self {
             protocol,
             model: model.to_owned(),
             families: families.clone(),
+            in_flight: in_flight.clone(),
             durations: families.durations.with_label_values(&[protocol, model]),
             answered: OnceLock::new(),
             phases: OnceLock::new(),
@@ -47,6 +51,16 @@ impl InferenceMetrics {
         &self.model
     }
 
+    /// A request is under way from now on, until it [leaves](Self::leaves).
+    pub(crate) fn enters(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A request is under way no more.
+    pub(crate) fn leaves(&self) {
+        self.in_flight.dec();
+    }
+
     /// A request ended so: `ok`, an error's stable code, or `abandoned`.
     pub(crate) fn ended(&self, code: &str, took: Duration) {
         let counter = || self.families.requests.with_label_values(&[self.protocol, &self.model, code]);
@@ -55,7 +69,7 @@ impl InferenceMetrics {
         } else {
             counter().inc();
         }
-        self.durations.observe(took.as_secs_f64());
+        self.durations.observe(took);
     }
 
     /// What KServe's servers tell of it, under their names.
@@ -84,14 +98,20 @@ impl InferenceMetrics {
 pub(super) struct Known(Arc<ArcSwap<Vec<Arc<InferenceMetrics>>>>);
 
 impl Known {
-    pub(super) fn get(&self, families: &Families, protocol: &'static str, model: &str) -> Arc<InferenceMetrics> {
+    pub(super) fn get(
+        &self,
+        families: &Families,
+        in_flight: &Arc<Level>,
+        protocol: &'static str,
+        model: &str,
+    ) -> Arc<InferenceMetrics> {
         let find = |all: &[Arc<InferenceMetrics>]| {
             all.iter().find(|known| known.protocol == protocol && known.model == model).cloned()
         };
         if let Some(known) = find(&self.0.load()) {
             return known;
         }
-        let new = Arc::new(InferenceMetrics::new(families, protocol, model));
+        let new = Arc::new(InferenceMetrics::new(families, in_flight, protocol, model));
         self.0.rcu(|all| match find(all) {
             Some(_) => all.clone(),
             None => Arc::new(all.iter().cloned().chain([new.clone()]).collect()),
@@ -104,21 +124,21 @@ impl Known {
 /// Where steps are counted, by name.
 #[derive(Debug)]
 pub(crate) struct StepTimes {
-    family: HistogramVec,
-    known: ArcSwap<Vec<(&'static str, Histogram)>>,
+    family: Family<Durations>,
+    known: ArcSwap<Vec<(&'static str, Arc<Durations>)>>,
 }
 
 impl StepTimes {
-    pub(super) fn new(family: HistogramVec) -> Self {
+    pub(super) fn new(family: Family<Durations>) -> Self {
         Self { family, known: ArcSwap::default() }
     }
 
     pub(crate) fn observe(&self, step: &'static str, took: Duration) {
         if let Some((_, histogram)) = self.known.load().iter().find(|(name, _)| *name == step) {
-            return histogram.observe(took.as_secs_f64());
+            return histogram.observe(took);
         }
         let histogram = self.family.with_label_values(&[step]);
-        histogram.observe(took.as_secs_f64());
+        histogram.observe(took);
         self.known.rcu(|all| {
             let others = all.iter().filter(|(name, _)| *name != step).cloned();
             others.chain([(step, histogram.clone())]).collect::<Vec<_>>()

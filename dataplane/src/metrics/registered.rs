@@ -1,9 +1,10 @@
 //! Metrics that are registered as they are made, so that none is forgotten.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
-    core::Collector,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result, core::Collector,
 };
+
+use super::family::{Count, Durations, Family, Level};
 
 /// Makes metrics of one registry. A family's name stands beside its help.
 pub(super) struct Registered<'r>(pub(super) &'r Registry);
@@ -18,8 +19,21 @@ impl Registered<'_> {
         self.with(IntCounter::new(name, help)?)
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
-        self.with(IntGauge::new(name, help)?)
+    pub(super) fn counts(&self, told: (&str, &str), labels: &[&str]) -> Result<Family<Count>> {
+        self.with(Family::new(told, &[], labels)?)
+    }
+
+    pub(super) fn levels(&self, told: (&str, &str), labels: &[&str]) -> Result<Family<Level>> {
+        self.with(Family::new(told, &[], labels)?)
+    }
+
+    pub(super) fn durations(
+        &self,
+        told: (&str, &str),
+        bounds: &'static [f64],
+        labels: &[&str],
+    ) -> Result<Family<Durations>> {
+        self.with(Family::new(told, bounds, labels)?)
     }
 
     pub(super) fn counters(&self, (name, help): (&str, &str), labels: &[&str]) -> Result<IntCounterVec> {

@@ -104,26 +104,19 @@ pub(crate) fn template(path: &str) -> Option<&'static str> {
     })
 }
 
-/// What answers over REST.
-pub(crate) struct Rest {
-    pub(crate) handler: Arc<Handler>,
-    pub(crate) router: Router,
-}
-
-impl Rest {
-    /// An answer, compressed where the caller likes that.
-    pub(crate) async fn answer(mut self, inference: Inference, mut request: Request) -> Response {
-        let accepted = coding::Coding::accepted(request.headers());
-        let response = if let Some(target) = Target::of(inference.method(), inference.uri().path()) {
-            let (head, body) = request.into_parts();
-            let answer = target.answer(&self.handler, &inference, &head.headers, body);
-            caught(answer.map(Ok), IntoResponse::into_response).await
-        } else {
-            request.extensions_mut().insert(inference);
-            Box::pin(caught(self.router.call(request), IntoResponse::into_response)).await
-        };
-        coding::compress(accepted, response).await
-    }
+/// An answer over REST, compressed where the caller likes that. `router` is asked where the path alone does not tell which inference
+/// it is.
+pub(crate) async fn answer(handler: &Handler, router: &Router, inference: Inference, mut request: Request) -> Response {
+    let accepted = coding::Coding::accepted(request.headers());
+    let response = if let Some(target) = Target::of(inference.method(), inference.uri().path()) {
+        let (head, body) = request.into_parts();
+        let answer = target.answer(handler, &inference, &head.headers, body);
+        caught(answer.map(Ok), IntoResponse::into_response).await
+    } else {
+        request.extensions_mut().insert(inference);
+        Box::pin(caught(router.clone().call(request), IntoResponse::into_response)).await
+    };
+    coding::compress(accepted, response).await
 }
 
 pub(crate) fn unknown_route(request: &Request) -> Error {

@@ -16,6 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::linger::Linger;
+use crate::readiness::Readiness;
 
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,9 +40,15 @@ pub(super) struct Activity {
     untaken: [AtomicUsize; 2],
     /// Periods so far.
     period: AtomicUsize,
+    readiness: Readiness,
 }
 
 impl Activity {
+    /// Nothing so far, of a connection to a server with this readiness.
+    pub(super) fn new(readiness: Readiness) -> Self {
+        Self { readiness, ..Self::default() }
+    }
+
     /// Requests under way.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Relaxed)
@@ -56,6 +63,12 @@ impl Activity {
     /// Whether the last request's body will not be read to its end. Of meaning on HTTP/1 only.
     pub(super) fn is_unread(&self) -> bool {
         self.unread.load(Relaxed)
+    }
+
+    /// Whether an HTTP/1 caller should ask its next question elsewhere: the server leaves, or what is left of a body stands before the
+    /// next request.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_unread() || self.readiness.is_draining()
     }
 
     /// Whether a part of a head was read, and the rest is waited for.
@@ -127,6 +140,13 @@ fn opened(before: u8, bytes: &[u8]) -> u8 {
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Underway(Arc<Activity>);
+
+impl Underway {
+    /// What its connection does.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
 
 impl Drop for Underway {
     fn drop(&mut self) {

@@ -4,9 +4,9 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Poll, ready},
+    task::{Poll, Waker, ready},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -60,10 +60,25 @@ pub(super) enum App {
 }
 
 impl App {
+    /// What answers on one connection.
+    fn own(&self) -> Own {
+        match self {
+            Self::Data(routes) => Own::Data(routes.own()),
+            Self::Admin(router) => Own::Admin(router.clone()),
+        }
+    }
+}
+
+enum Own {
+    Data(Arc<router::Own>),
+    Admin(Router),
+}
+
+impl Own {
     fn answer(&self, request: Request<Asked>) -> router::Answer {
         let request = request.map(Body::new);
         match self {
-            Self::Data(routes) => routes.answer(request),
+            Self::Data(own) => own.answer(request),
             Self::Admin(router) => Box::pin(router.clone().call(request)),
         }
     }
@@ -123,17 +138,16 @@ impl Endpoint {
     }
 
     async fn http(&self, stream: Box<dyn Stream>) -> Result<(), Failure> {
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new(self.readiness.clone()));
         let service = {
-            let (app, readiness, activity) = (self.app.clone(), self.readiness.clone(), activity.clone());
+            let (own, activity) = (self.app.own(), activity.clone());
             service_fn(move |request: Request<Incoming>| {
                 let underway = activity.begin();
-                let http1 = (request.version() < Version::HTTP_2).then(|| (activity.clone(), readiness.clone()));
-                let activity = http1.as_ref().map(|(activity, _)| activity.clone());
-                app.answer(request.map(|body| Asked { body, activity })).map(move |answer| {
+                let http1 = request.version() < Version::HTTP_2;
+                let activity = http1.then(|| activity.clone());
+                own.answer(request.map(|body| Asked { body, activity })).map(move |answer| {
                     let Ok(mut answer) = answer;
-                    // What is left of a body stands before the next request: hyper hangs up, and whoever asks should know.
-                    if http1.is_some_and(|(activity, readiness)| readiness.is_draining() || activity.is_unread()) {
+                    if http1 && underway.activity().is_last() {
                         hint(&mut answer);
                     }
                     Ok::<_, Infallible>(answer.map(|body| Answer { body, underway }))
@@ -141,25 +155,43 @@ impl Endpoint {
             })
         };
         let io = TokioIo::new(Watched { stream, activity: activity.clone(), linger: Linger::default() });
-        let mut connection = pin!(self.http.serve_connection(io, service));
+        let connection = self.http.serve_connection(io, service);
+        self.bear(pin!(connection), &activity).await
+    }
+
+    /// Drives a connection to its end, or as long as it is borne with. Every wake-up comes through here, so the timer and the word that
+    /// the server leaves are asked only when they may have something new to say: both know whom to wake.
+    async fn bear<C: GracefulConnection<Error = Failure>>(
+        &self,
+        mut connection: Pin<&mut C>,
+        activity: &Activity,
+    ) -> Result<(), Failure> {
         let mut patience = Patience::new(self.limits, Instant::now());
         let mut timer = pin!(sleep_until(Instant::now() + self.limits.idle));
         let mut closing = pin!(closed(self.closing.clone()));
+        let mut known: Option<Waker> = None;
         poll_fn(|context| {
             loop {
                 // First, so that what has come is known to `activity` when it is judged.
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }
-                patience.closing = patience.closing || closing.as_mut().poll(context).is_ready();
-                match patience.next(&activity, Instant::now()) {
+                let waits = known.as_ref().is_some_and(|known| known.will_wake(context.waker()));
+                if !waits || self.closing.has_changed().unwrap_or(true) {
+                    patience.closing = patience.closing || closing.as_mut().poll(context).is_ready();
+                }
+                let now = Instant::now();
+                match patience.next(activity, now) {
                     Next::Tell => connection.as_mut().graceful_shutdown(),
                     Next::End(why) => return Poll::Ready(Err(why.into())),
                     Next::Wait(until) => {
                         // A timer that goes off early looks again. Only one that would be late is moved, so a request moves none.
                         if until < timer.deadline() {
                             timer.as_mut().reset(until);
+                        } else if waits && now < timer.deadline() {
+                            return Poll::Pending;
                         }
+                        known = Some(context.waker().clone());
                         ready!(timer.as_mut().poll(context));
                         timer.as_mut().reset(until);
                     }

@@ -33,6 +33,11 @@ pub(super) fn ask() {
     ASKED.store(true, Relaxed);
 }
 
+/// Whether they do, so that no span has to know of a request.
+pub(crate) fn is_asked() -> bool {
+    ASKED.load(Relaxed)
+}
+
 /// Calls `write` with the fields of the request that this thread works for, if it works for one.
 pub(super) fn fields(mut write: impl FnMut(&'static str, &str)) {
     let request = CURRENT.with_borrow(Clone::clone);
@@ -57,7 +62,7 @@ impl fmt::Debug for Scope {
 impl Scope {
     /// A request's scope. `span` makes its span, where somebody looks at spans.
     pub(crate) fn of(request: Arc<dyn Request>, span: impl FnOnce() -> Span) -> Self {
-        if ASKED.load(Relaxed) {
+        if is_asked() {
             return Self { span: Span::none(), request: Some(request) };
         }
         Self { span: span(), request: None }

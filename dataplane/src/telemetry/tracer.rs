@@ -81,7 +81,7 @@ impl Span {
     /// A span of this trace. One that answers the caller is the caller's child, others are children of that one.
     pub(crate) fn new(trace: &Trace, id: u64, kind: Kind, name: impl Into<Cow<'static, str>>, begun: Instant) -> Self {
         Self {
-            trace: u128::from_str_radix(trace.id(), 16).unwrap_or_default(),
+            trace: trace.number(),
             id,
             parent: if kind == Kind::Server { trace.parent().unwrap_or_default() } else { trace.span() },
             state: trace.state().cloned(),

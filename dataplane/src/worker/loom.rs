@@ -172,11 +172,11 @@ fn who_leaves_takes_the_work_along_or_a_thread_has_it_and_its_permit_comes_back(
     every_order(|| {
         let (sender, receiver) = queue(1);
         let permits = Permits::new(1);
-        let ticket = sender.try_push(permits.try_acquire().unwrap()).unwrap();
+        let ticket = sender.try_push(permits.try_acquire_owned().unwrap()).unwrap();
         let consumer = thread::spawn(move || drain(&receiver).len());
         let withdrawn = sender.withdraw(ticket).is_some();
         // Either way the one place is free again.
-        let again = permits.try_acquire().map(|permit| sender.try_push(permit).is_ok());
+        let again = permits.try_acquire_owned().map(|permit| sender.try_push(permit).is_ok());
         assert!(again.unwrap_or(!withdrawn), "a place or a permit is still taken");
         drop(sender);
         let done = consumer.join().unwrap();

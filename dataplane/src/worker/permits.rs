@@ -14,7 +14,11 @@ struct Count {
 
 /// One permit; dropped, it can be had again.
 #[derive(Debug)]
-pub struct Permit(Arc<Count>);
+pub struct Permit<'a>(&'a Count);
+
+/// One permit that may outlive the [`Permits`] that it is of; dropped, it can be had again.
+#[derive(Debug)]
+pub struct OwnedPermit(Arc<Count>);
 
 impl Permits {
     /// So many of them.
@@ -25,10 +29,14 @@ impl Permits {
 
     /// Takes one; nothing where all are taken.
     #[must_use]
-    pub fn try_acquire(&self) -> Option<Permit> {
-        let one_more = |taken| (taken < self.0.limit).then_some(taken + 1);
-        self.0.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Permit(self.0.clone()))
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        self.0.take().then(|| Permit(&self.0))
+    }
+
+    /// As [`Permits::try_acquire`], to be kept anywhere.
+    #[must_use]
+    pub fn try_acquire_owned(&self) -> Option<OwnedPermit> {
+        self.0.take().then(|| OwnedPermit(self.0.clone()))
     }
 
     /// How many are taken now.
@@ -44,9 +52,26 @@ impl Permits {
     }
 }
 
-impl Drop for Permit {
+impl Count {
+    fn take(&self) -> bool {
+        let one_more = |taken| (taken < self.limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.give_back();
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 
@@ -58,7 +83,7 @@ mod tests {
     fn a_permit_is_had_again_once_it_is_dropped() {
         let permits = Permits::new(2);
         let first = permits.try_acquire().unwrap();
-        let second = permits.clone().try_acquire().unwrap();
+        let second = permits.clone().try_acquire_owned().unwrap();
         assert!(permits.try_acquire().is_none());
         assert_eq!((permits.taken(), permits.limit()), (2, 2));
         drop(first);
