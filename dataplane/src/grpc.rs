@@ -62,6 +62,8 @@ mod status;
 
 pub use contents::Contents;
 
+/// What it is called where inferences are counted.
+pub(crate) const PROTOCOL: &str = "grpc";
 /// The path of an inference.
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// The path of a health watch, whose answer ends with the server.
@@ -154,7 +156,7 @@ impl Calls {
         }
         if infers {
             // What can't be read has no model, and counts.
-            inference.begins("grpc", &self.handler, "");
+            inference.begins(PROTOCOL, &self.handler, "");
         }
         self.refused(&inference, response)
     }

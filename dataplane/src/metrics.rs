@@ -7,6 +7,7 @@ use std::{
 
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 use crate::{handler::ServerInfo, repository::Repository, telemetry::Outcomes};
@@ -44,6 +45,7 @@ pub struct Metrics {
     in_flight: Arc<Level>,
     steps: Arc<StepTimes>,
     upstreams: Upstreams,
+    #[cfg_attr(not(feature = "otlp"), allow(dead_code))] // shown all the same
     spans: IntCounterVec,
     queued: IntGaugeVec,
     waited: Family<Durations>,
@@ -153,6 +155,14 @@ impl Metrics {
         &self.in_flight
     }
 
+    /// Shows a model's own metrics beside these. A family without labels is there at once, one with labels when something is counted.
+    ///
+    /// # Errors
+    /// A name is taken already.
+    pub fn register(&self, own: impl Collector + 'static) -> prometheus::Result<()> {
+        self.registry.register(Box::new(own))
+    }
+
     /// How many inferences are under way.
     #[must_use]
     pub fn in_flight(&self) -> i64 {
@@ -175,6 +185,7 @@ impl Metrics {
     }
 
     /// What became of spans.
+    #[cfg_attr(not(feature = "otlp"), allow(dead_code))] // tests ask for them all the same
     pub(crate) fn spans(&self) -> Outcomes {
         let [exported, dropped, failed] =
             ["exported", "dropped", "failed"].map(|outcome| self.spans.with_label_values(&[outcome]));

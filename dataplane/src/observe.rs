@@ -20,6 +20,7 @@ use crate::{
     config,
     context::{Context, Observers, REQUEST_ID},
     error::{Error, Kind},
+    grpc,
     handler::Handler,
     metrics::{ANSWERED, InferenceMetrics},
     rest,
@@ -164,7 +165,9 @@ impl Observation<'_> {
             if let Some(phases) = timeline.phases(failure.is_none()) {
                 metrics.kserve(&phases);
             }
-            let timing = self.telemetry.server_timing.then(|| timeline.header()).flatten();
+            // Browsers and curl show this header. Clients of gRPC don't, and compressing it would be a twentieth of a small call's work.
+            let told = self.telemetry.server_timing && metrics.protocol() != grpc::PROTOCOL;
+            let timing = told.then(|| timeline.header()).flatten();
             timing.map(|timing| response.headers_mut().insert(SERVER_TIMING, of_one_answer(timing)));
         }
         self.trace(Some(status), failure.as_ref());
@@ -271,7 +274,7 @@ fn server_span(request: &Request, context: &Context, begun: Instant) -> telemetr
         let full = path.trim_start_matches('/');
         let (service, method) = full.split_once('/').unwrap_or((full, ""));
         return of(full.to_owned())
-            .with(RPC_SYSTEM, "grpc")
+            .with(RPC_SYSTEM, grpc::PROTOCOL)
             .with("rpc.service", service.to_owned())
             .with("rpc.method", method.to_owned());
     }

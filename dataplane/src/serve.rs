@@ -4,7 +4,12 @@
 //! `connection` may come over `tls`, speaks HTTP/1 or HTTP/2, and is borne with as `patience` says, by what `activity` saw.
 //! Told to stop, the server leaves by `drain`.
 
-use std::{io, process::ExitCode, sync::Arc};
+use std::{
+    io,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use tokio::sync::{Semaphore, watch};
@@ -17,6 +22,7 @@ use crate::{
     repository::{self, Repository},
     router::{Routes, router},
     telemetry::Telemetry,
+    worker,
 };
 
 mod activity;
@@ -35,9 +41,12 @@ use listener::{Listener, Listeners};
 pub use start::{Start, model, start};
 use tls::Current;
 
+/// How long what was served may take to be dropped.
+const GOING: Duration = Duration::from_secs(1);
+
 /// Runs a server to its end, on a runtime of its own, its start included: what loads models belongs into `server`, so that being told to
-/// stop meanwhile ends the process. What is still busy at the end, a model that is being loaded or a name that is being
-/// looked up, is not waited for: a drain has one deadline.
+/// stop meanwhile ends the process. At the end models get a second to go: the process must not exit under one that is being dropped. What
+/// is busy for longer, one that still computes or is being loaded, is not waited for: a drain has one deadline.
 pub fn block_on(server: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -47,7 +56,9 @@ pub fn block_on(server: impl Future<Output = ExitCode>) -> ExitCode {
                     Err(error) => refuse(format_args!("signals can't be heard: {error}")),
                 }
             });
-            runtime.shutdown_background();
+            let began = Instant::now();
+            runtime.shutdown_timeout(GOING);
+            worker::wait_until_ended(GOING.saturating_sub(began.elapsed()));
             code
         }
         Err(error) => refuse(format_args!("no threads to serve with: {error}")),

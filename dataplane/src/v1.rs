@@ -20,6 +20,9 @@ mod tensors;
 pub use rows::RowsCodec;
 pub use tensors::TensorsCodec;
 
+/// What explanations are called in every protocol: the key of a V1 body, and the output that a V2 request names.
+pub const EXPLANATIONS: &str = "explanations";
+
 /// Translates V1 instances for one model.
 pub trait V1Codec: Send + Sync + 'static {
     /// The requests that these instances mean to `model`: one for all, or one for each.

@@ -12,6 +12,7 @@
 //! its threads can take: all of them, but for the models that say otherwise (`orders_with_switches`).
 
 mod admission;
+mod alive;
 pub mod batch;
 #[cfg(all(test, hemline_loom))]
 mod loom;
@@ -27,6 +28,7 @@ use std::{
 };
 
 pub use admission::Admission;
+pub(crate) use alive::wait_until_ended;
 pub use batch::{Batching, Joined};
 pub use owned::Owned;
 pub use permits::{OwnedPermit, Permit, Permits};

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -39,17 +40,28 @@ def bundle(pytestconfig) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pair(pytestconfig, bundle, tmp_path_factory):
-    """The pair, with gRPC on free ports."""
+def make_pair(pytestconfig, bundle) -> Callable[..., Pair]:
+    """Makes a pair, not yet started: from where its logs go, and flags of its transformer."""
     names = pytestconfig.stash[UNDER_TEST]
-    with Pair(
-        bundle,
-        names["HEMLINE_STORE"],
-        Path(names["HEMLINE_BINARIES"]).resolve(),
-        logs=tmp_path_factory.mktemp("pair"),
-        transformer_args=["--grpc-port=0"],
-        predictor_args=["--grpc-port=0"],
-    ) as pair:
+    binaries = Path(names["HEMLINE_BINARIES"]).resolve()
+
+    def make(logs: Path, *flags: str) -> Pair:
+        return Pair(
+            bundle,
+            names["HEMLINE_STORE"],
+            binaries,
+            logs=logs,
+            transformer_args=["--grpc-port=0", *flags],
+            predictor_args=["--grpc-port=0"],
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pair(make_pair, tmp_path_factory):
+    """The pair, with gRPC on free ports."""
+    with make_pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
 
 
@@ -80,7 +92,7 @@ def transformer(pair, pytestconfig, bundle) -> Served:
     date = json.loads((bundle / "manifest.json").read_text())["window"]["test_end"]
     instance = {"customer_id": customer, "transaction_date": date}
     question = {name: Column("BYTES", np.array([value], np.object_)) for name, value in instance.items()}
-    return Served(rest, grpc, MODEL, question, instance)
+    return Served(rest, grpc, MODEL, question, instance, on_request=frozenset({"explanations"}))
 
 
 @pytest.fixture(scope="session")

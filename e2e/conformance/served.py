@@ -43,6 +43,8 @@ class Served:
     model: str
     question: dict[str, Column]
     instance: dict
+    # Outputs that are in an answer only where the request names them.
+    on_request: frozenset[str] = frozenset()
 
     @property
     def url(self) -> str:

@@ -52,7 +52,7 @@ def test_it_reads_health_and_metadata(served, client):
     assert (model["name"], model["versions"]) == (served.model, [served.version])
     assert model["platform"]
     assert set(served.question) <= {tensor["name"] for tensor in model["inputs"]}
-    assert {tensor["name"] for tensor in model["outputs"]} == set(served.answer)
+    assert {tensor["name"] for tensor in model["outputs"]} == set(served.answer) | served.on_request
 
 
 @pytest.mark.parametrize("binary_inputs", [False, True], ids=["json-in", "binary-in"])

@@ -8,11 +8,14 @@ their command runs, so that `hemline --help` does not wait for the training libr
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hemline.errors import DataError
+
+if TYPE_CHECKING:
+    from hemline.llm import Api, LlmRanker
 
 TYPER_USAGE_ERROR = 2
 USAGE_ERROR = 64
@@ -124,20 +127,6 @@ def bundle(
 
 
 @app.command()
-def evaluate(
-    work: Work,
-    bundle: Annotated[Path, typer.Option("--bundle", help="The bundle to measure.", file_okay=False)],
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Where to draw the result (PNG).", dir_okay=False)
-    ] = None,
-) -> None:
-    """Measure a bundle on the test days, beside popularity and the oracle."""
-    from hemline import evaluate as step
-
-    step.evaluate(work, bundle, plot)
-
-
-@app.command()
 def load(
     work: Work,
     store: Annotated[str, typer.Option("--store", help="Where to: sqlite://PATH")],
@@ -154,6 +143,86 @@ Binaries = Annotated[Path, typer.Option("--binaries", help="Folder with the serv
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
 
 
+class Ranker(StrEnum):
+    """Which predictor stands behind the transformer."""
+
+    gbdt = "gbdt"
+    llm = "llm"
+
+
+class Strategy(StrEnum):
+    """How predictor-llm asks the LLM."""
+
+    pointwise = "pointwise"
+    listwise = "listwise"
+
+
+RankerOption = Annotated[
+    Ranker,
+    typer.Option("--ranker", help="gbdt is predictor-gbdt; llm is predictor-llm, with the other beside."),
+]
+LlmUrl = Annotated[
+    str | None,
+    typer.Option(envvar="LLM_URL", help="An OpenAI-compatible API; else a small model on this machine."),
+]
+LlmModel = Annotated[str | None, typer.Option(envvar="LLM_MODEL", help="The model to ask for there.")]
+LlmStrategy = Annotated[Strategy, typer.Option(envvar="LLM_STRATEGY", help="How the LLM is asked.")]
+
+
+def llm_api(url: str | None, model: str | None) -> "Api":
+    """The LLM's API. Its key is LLM_API_KEY in the environment and no flag, which everybody could read."""
+    from hemline.llm import Api
+
+    if model and not url:
+        needs = "needs an LLM_URL: the small model of this machine is the only one here"
+        raise typer.BadParameter(needs, param_hint="LLM_MODEL")
+    return Api(url, model)
+
+
+def llm_ranker(ranker: Ranker, url: str | None, model: str | None, strategy: Strategy) -> "LlmRanker | None":
+    """The LLM ranker that is asked for, if it is."""
+    from hemline.llm import LlmRanker
+
+    return LlmRanker(llm_api(url, model), strategy.value) if ranker is Ranker.llm else None
+
+
+@app.command()
+def evaluate(
+    work: Work,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The bundle to measure.", file_okay=False)],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Where to draw the result (PNG).", dir_okay=False)
+    ] = None,
+    rankers: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure these as they are served instead: of gbdt, llm-pointwise, llm-listwise, popularity "
+            "and retrieval, with commas between."
+        ),
+    ] = None,
+    customers: Annotated[
+        int, typer.Option(min=1, help="With --rankers: at most so many, drawn by the bundle's seed.")
+    ] = 50,
+    binaries: Binaries = Path("target/release"),
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
+) -> None:
+    """Measure a bundle on the test days, beside popularity and the oracle; or rankers, as they are served."""
+    if rankers is None:
+        from hemline import evaluate as step
+
+        step.evaluate(work, bundle, plot)
+        return
+    from hemline import evaluate_rankers
+    from hemline.run import output, refusals
+
+    api = llm_api(llm_url, llm_model)
+    names = [name.strip() for name in rankers.split(",")]
+    with refusals(output()) as outcome:
+        evaluate_rankers.evaluate(work, bundle, binaries, names, customers, api, plot)
+    raise typer.Exit(outcome.code)
+
+
 @app.command()
 def run(
     bundle: Bundle,
@@ -162,19 +231,34 @@ def run(
     binaries: Binaries = Path("target/release"),
     port: Port = 8080,
     predictor_port: Port = 8085,
+    ranker: RankerOption = Ranker.gbdt,
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
+    llm_strategy: LlmStrategy = Strategy.listwise,
 ) -> None:
     """Start the transformer and its predictor, show one recommendation, and serve until Ctrl-C."""
     from hemline import run as step
 
-    raise typer.Exit(step.run(bundle, store, work, binaries, port, predictor_port))
+    llm = llm_ranker(ranker, llm_url, llm_model, llm_strategy)
+    raise typer.Exit(step.run(bundle, store, work, binaries, port, predictor_port, llm))
 
 
 @app.command()
-def smoke(bundle: Bundle, store: Store, work: Work, binaries: Binaries = Path("target/release")) -> None:
+def smoke(
+    bundle: Bundle,
+    store: Store,
+    work: Work,
+    binaries: Binaries = Path("target/release"),
+    ranker: RankerOption = Ranker.gbdt,
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
+    llm_strategy: LlmStrategy = Strategy.listwise,
+) -> None:
     """Start the pair on free ports, ask it what people ask it, and check the answers."""
     from hemline import smoke as step
 
-    raise typer.Exit(step.smoke(bundle, store, work, binaries))
+    llm = llm_ranker(ranker, llm_url, llm_model, llm_strategy)
+    raise typer.Exit(step.smoke(bundle, store, work, binaries, llm))
 
 
 def main() -> None:

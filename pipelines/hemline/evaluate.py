@@ -88,9 +88,16 @@ def refuse_other_data(work: Path, bundle: Path, manifest: dict) -> None:
         raise DataError(f"{bundle}: made of other data than {work}; run `hemline bundle` again")
 
 
-def ask(purchases: Interactions, window: dict, seed: int, among: np.ndarray | None = None) -> Question:
+def ask(
+    purchases: Interactions,
+    window: dict,
+    seed: int,
+    among: np.ndarray | None = None,
+    most: int = MOST_CUSTOMERS,
+) -> Question:
     """The test window's question, `among` these customers where given (the oracle may know but a sample).
 
+    Of more than `most` customers it is about a sample that the seed draws.
     Raises DataError where nobody bought anything new in it.
     """
     before, during = purchases.of("train", "validation"), purchases.of("test")
@@ -101,7 +108,7 @@ def ask(purchases: Interactions, window: dict, seed: int, among: np.ndarray | No
     if not len(truth):
         days = f"{window['test_start']} to {window['test_end']}"
         raise DataError(f"the test split ({days}) has no new purchase to predict")
-    truth = truth.sample(MOST_CUSTOMERS, seed)
+    truth = truth.sample(most, seed)
     bought = interactions.baskets(before.pairs(), before.articles).of(truth.customers)
     month = int(window["test_start"][5:7])
     return Question(truth, bought, purchases.articles, month, without, bought.sizes() == 0)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
@@ -19,6 +19,7 @@ from hemline.errors import DataError
 HOST = "127.0.0.1"
 MODEL = "hemline"
 TRANSFORMER, PREDICTOR = "transformer", "predictor-gbdt"
+API_KEY = "LLM_API_KEY"
 # Safety nets, not expectations: the servers start in under a second and stop when nobody waits for them.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -35,8 +36,18 @@ class PairError(Exception):
 class Server:
     """One running server process, its log in a file."""
 
-    def __init__(self, name: str, program: Path, arguments: Sequence[str], log: Path) -> None:
-        """Spawns it on 127.0.0.1. Raises DataError where the program is not there."""
+    def __init__(
+        self,
+        name: str,
+        program: Path,
+        arguments: Sequence[str],
+        log: Path,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
+        """Spawns it on 127.0.0.1. Raises DataError where the program is not there.
+
+        `secrets` are variables that it gets beside its arguments, which everybody on the machine can read.
+        """
         if not program.is_file():
             raise DataError(
                 f"{program}: no such program; build the servers, or name their folder with --binaries"
@@ -46,11 +57,11 @@ class Server:
         with log.open("wb") as file:
             # A process group of its own: Ctrl-C reaches only us, and we stop the servers in order.
             self.process = subprocess.Popen(
-                [program, "--host", HOST, *arguments],
+                [program, *arguments, "--host", HOST],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=environment(),
+                env=environment() | dict(secrets or {}),
                 process_group=0,
             )
         self._url: str | None = None
@@ -139,6 +150,8 @@ class Pair:
     PairError where a server does not start, with the end of its log.
     """
 
+    patience = 30.0  # seconds that an answer may take
+
     def __init__(
         self,
         bundle: Path,
@@ -161,9 +174,9 @@ class Pair:
     def __enter__(self) -> Self:
         """Starts both."""
         try:
-            self.start_predictor(self._predictor_port).wait_ready()
+            self.start_predictors()
             self.start_transformer().wait_ready()
-            self.http = httpx.Client(base_url=self.transformer.url, timeout=30)
+            self.http = httpx.Client(base_url=self.transformer.url, timeout=self.patience)
         except BaseException:
             self.stop()
             raise
@@ -184,18 +197,31 @@ class Pair:
         """The transformer."""
         return next(server for server in self.servers if server.name == TRANSFORMER)
 
+    def start_predictors(self) -> None:
+        """Starts what the transformer asks, and waits until it is ready."""
+        self.start_predictor(self._predictor_port).wait_ready()
+
     def start_predictor(self, port: int) -> Server:
         """Starts the predictor; once more, where it was killed."""
-        return self._start(PREDICTOR, self._predictor_bundle, port, self._predictor_args)
+        model = ["--model_dir", str(self._predictor_bundle)]
+        return self._start(PREDICTOR, port, [*model, *self._predictor_args])
 
     def start_transformer(self) -> Server:
         """Starts the transformer over the predictor that runs."""
-        behind = ["--store", self._store, "--predictor_host", self.predictor.url.removeprefix("http://")]
-        return self._start(TRANSFORMER, self._bundle, self._port, [*behind, *self._transformer_args])
+        own = ["--model_dir", str(self._bundle), "--store", self._store]
+        return self._start(TRANSFORMER, self._port, [*own, *self.behind(), *self._transformer_args])
+
+    def behind(self) -> list[str]:
+        """The transformer's arguments that say what it asks."""
+        return ["--predictor_host", self.predictor.url.removeprefix("http://")]
 
     def predict(self, *instances: object) -> httpx.Response:
         """Asks over V1."""
         return self.http.post(f"/v1/models/{MODEL}:predict", json={"instances": instances})
+
+    def explain(self, *instances: object) -> httpx.Response:
+        """Asks over V1 why."""
+        return self.http.post(f"/v1/models/{MODEL}:explain", json={"instances": instances})
 
     def infer(self, **inputs: tuple[str, list]) -> httpx.Response:
         """Asks over V2: each input by its name as (datatype, rows)."""
@@ -216,11 +242,18 @@ class Pair:
                 server.kill()
             raise
 
-    def _start(self, name: str, bundle: Path, port: int, more: Sequence[str]) -> Server:
-        arguments = ["--model_name", MODEL, "--model_dir", str(bundle), "--http_port", str(port), *more]
+    def _start(
+        self, name: str, port: int, more: Sequence[str], secrets: Mapping[str, str] | None = None
+    ) -> Server:
+        arguments = ["--model_name", MODEL, "--http_port", str(port), *more]
+        return self._spawn(name, self._binaries / name, arguments, secrets)
+
+    def _spawn(
+        self, name: str, program: Path, arguments: Sequence[str], secrets: Mapping[str, str] | None = None
+    ) -> Server:
         runs = sum(server.name == name for server in self.servers)
         log = self._logs / (f"{name}.{runs}.log" if runs else f"{name}.log")
-        server = Server(name, self._binaries / name, arguments, log)
+        server = Server(name, program, arguments, log, secrets)
         self.servers.append(server)
         return server
 
@@ -253,6 +286,8 @@ def predictions(body: dict) -> list[dict]:
 def environment() -> dict[str, str]:
     """The servers' environment: ours, with ONNX Runtime's library from the wheel where none is named."""
     variables = dict(os.environ)
+    # One of the servers may need it, and gets it by itself.
+    variables.pop(API_KEY, None)
     # Two servers of one machine can't both have gRPC's usual port.
     variables.setdefault("HEMLINE_GRPC_PORT", "0")
     if "ORT_DYLIB_PATH" not in variables:

@@ -17,12 +17,18 @@ from rich.text import Text
 
 from hemline import schema
 from hemline.errors import DataError
+from hemline.llm import RANKING, LlmPair, LlmRanker, pair_of
 from hemline.pair import MODEL, Pair, PairError, check_free, interruptible, predictions
 
 USAGE_ERROR = 64
 TITLES = 6  # purchases that are shown
 SHOWN = 10  # recommendations that are shown
 WATCH_SECONDS = 0.2
+SMALL_MODEL = (
+    "The LLM is a small one (SmolLM2, 135 million parameters) on this machine's CPU: it shows that "
+    "everything works, and is no good ranker. An answer takes seconds, and the same one again milliseconds. "
+    "LLM_URL= names another."
+)
 PLAIN_WIDTH = 120
 
 
@@ -80,7 +86,15 @@ class Shop:
         return [row[0] for row in self._db.execute(question, [customer_id]).fetchall()]
 
 
-def run(bundle: Path, store: str, work: Path, binaries: Path, port: int, predictor_port: int) -> int:
+def run(
+    bundle: Path,
+    store: str,
+    work: Path,
+    binaries: Path,
+    port: int,
+    predictor_port: int,
+    llm: LlmRanker | None = None,
+) -> int:
     """Serves until Ctrl-C (or SIGTERM), and returns the exit code.
 
     0; 64 for a port that is taken; 1 where a server fails. Raises DataError where the work directory or a
@@ -96,7 +110,9 @@ def run(bundle: Path, store: str, work: Path, binaries: Path, port: int, predict
         say_why(error)
         return USAGE_ERROR
     logs = work / "logs" / f"run-{os.getpid()}"
-    pair = Pair(bundle, store, binaries, port, predictor_port, logs=logs)
+    pair = pair_of(bundle, store, binaries, (port, predictor_port), logs, llm)
+    if llm and llm.api.is_local:
+        say(console, SMALL_MODEL)
     with refusals(console) as outcome, interruptible(), pair:
         introduce(console, pair, shop, logs)
         while True:
@@ -145,16 +161,15 @@ def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
     (prediction,) = predictions(answer.json())
     bought = shop.purchases(customer)
 
-    def plain(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    plain(f"\nCustomer {customer}, on {day}, had bought:")
+    say(console, f"\nCustomer {customer}, on {day}, had bought:")
     for article_id in bought[:TITLES]:
         article = articles[article_id]
-        plain(f"  {article.prod_name} ({article.product_type_name}, {article.colour_group_name})")
+        say(console, f"  {article.prod_name} ({article.product_type_name}, {article.colour_group_name})")
     if len(bought) > TITLES:
-        plain(f"  … and {len(bought) - TITLES} more")
-    console.print(ranking_table(prediction["ranking"], articles))
+        say(console, f"  … and {len(bought) - TITLES} more")
+    console.print(ranking_table(prediction["ranking"], articles, by=prediction["ranker"]))
+    for sentence in shortcomings(prediction):
+        say(console, sentence)
     url, predictor = pair.transformer.url, pair.predictor.url
     for name, address in (
         ("V1", f"{url}/v1/models/{MODEL}:predict"),
@@ -164,14 +179,40 @@ def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
         ("predictor", f"{predictor}/v2/models/{MODEL}"),
         ("logs", str(logs)),
     ):
-        plain(f"{name:10} {address}")
+        say(console, f"{name:10} {address}")
+    say(console, f"\n{curl(url, instance)}")
+    if isinstance(pair, LlmPair):
+        other = {**instance, "ranker": RANKING}
+        say(console, f"\nThe same by predictor-gbdt, without a restart:\n{curl(url, other)}")
+    say(console, "\nCtrl-C stops all servers.")
+
+
+def curl(url: str, instance: dict) -> str:
+    """A line for a shell that asks the same."""
     body = shlex.quote(json.dumps({"instances": [instance]}))
-    plain(f"\ncurl -s {url}/v1/models/{MODEL}:predict -d {body}\n\nCtrl-C stops both servers.")
+    return f"curl -s {url}/v1/models/{MODEL}:predict -d {body}"
 
 
-def ranking_table(ranking: list, articles: dict[str, Article]) -> Table:
+def shortcomings(prediction: dict) -> list[str]:
+    """What an answer lacks, in plain sentences."""
+    sentences = []
+    if scored := prediction.get("scored"):
+        sentences.append(f"{scored} candidates were scored; the others follow in retrieval order.")
+    if defaults := prediction.get("defaults"):
+        sentences.append(f"Of these, {defaults} got a default 0, as the LLM gave no usable answer for them.")
+    if degraded := prediction.get("degraded"):
+        sentences.append(f"Degraded: {degraded}")
+    return sentences
+
+
+def say(console: Console, line: str) -> None:
+    """Prints a line as it stands: no markup, no colours, no breaks."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def ranking_table(ranking: list, articles: dict[str, Article], by: str) -> Table:
     """Ranked articles as people read them."""
-    table = Table(title="Recommended", title_justify="left")
+    table = Table(title=f"Recommended by {by}", title_justify="left")
     table.add_column("score", justify="right")
     for name in ("article", "name", "product type", "colour", "department"):
         table.add_column(name)

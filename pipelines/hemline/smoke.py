@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hemline import bundle as bundles
-from hemline import evaluate, schema
+from hemline import evaluate, schema, smoke_llm
+from hemline.llm import LlmPair, LlmRanker, pair_of
 from hemline.pair import Pair, interruptible, predictions
 from hemline.run import Shop, output, refusals
 
@@ -75,7 +76,7 @@ class Smoke:
         return ranking
 
 
-def smoke(bundle: Path, store: str, work: Path, binaries: Path) -> int:
+def smoke(bundle: Path, store: str, work: Path, binaries: Path, llm: LlmRanker | None = None) -> int:
     """Starts the pair on free ports, checks it, prints what was checked, and returns the exit code: 0 or 1.
 
     Raises DataError where the work directory, the manifest or a program is missing, or of no use.
@@ -84,10 +85,12 @@ def smoke(bundle: Path, store: str, work: Path, binaries: Path) -> int:
     manifest = bundles.read_manifest(bundle)
     customer = shop.customer()
     ids = pq.read_table(work / schema.ARTICLES, columns=["article_id"])["article_id"].to_pylist()
-    pair = Pair(bundle, store, binaries, logs=work / "logs" / f"smoke-{os.getpid()}")
+    pair = pair_of(bundle, store, binaries, (0, 0), work / "logs" / f"smoke-{os.getpid()}", llm)
     with refusals(console) as outcome, interruptible(), pair:
         checks = Smoke(pair, shop, set(ids), customer, shop.last_day(), set(shop.purchases(customer)))
         check(checks, bundle, work, manifest)
+        if isinstance(pair, LlmPair):
+            smoke_llm.check(checks, pair)
         show(console, checks)
         outcome.code = int(any(fault for *_, fault in checks.rows))
         return outcome.code

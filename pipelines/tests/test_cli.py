@@ -100,7 +100,7 @@ def shown(table):
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is():
     article = run.Article("0123456789", "Tee [kids]", "T-shirt [/b]", "Red", "Kids")
-    text = shown(run.ranking_table([[0.5, article.article_id]], {article.article_id: article}))
+    text = shown(run.ranking_table([[0.5, article.article_id]], {article.article_id: article}, by="ranking"))
     assert "Tee [kids]" in text
     assert "T-shirt [/b]" in text
 

@@ -1,6 +1,6 @@
 //! Settings of the transformer: flags, environment variables, and their help.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use catalog::store::StoreUrl;
 use clap::{ArgAction, Parser, ValueEnum};
@@ -9,6 +9,8 @@ use dataplane::{
     config::{ServerArgs, flag, timeout},
 };
 use validator::Validate;
+
+use crate::rankers::{LONGEST_NAME, RankerSetting};
 
 /// Recommends articles to customers over KServe's V1 and V2 protocols, ranked by a predictor
 #[derive(Parser, Clone, Debug, Validate)]
@@ -58,10 +60,15 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_PREDICTOR_MODEL")]
     pub(crate) predictor_model: Option<String>,
 
-    /// What the predictor's ranking is called in requests and answers
+    /// What the predictor's ranking is called in requests and answers: the ranker of requests that choose none
     #[arg(long, env = "RANKING_MODEL_TYPE", default_value = "ranking")]
-    #[validate(length(min = 1, max = 63, message = "expected 1 to 63 characters"))]
+    #[validate(length(min = 1, max = LONGEST_NAME, message = "expected 1 to 63 characters"))]
     pub(crate) ranking_model_type: String,
+
+    /// A ranker beside the predictor, for requests that choose it by its name: `NAME=URL[,model=M][,protocol=P]`; once for each, or several
+    /// with semicolons between them
+    #[arg(long, env = "HEMLINE_RANKERS", value_name = "NAME=URL", value_delimiter = ';')]
+    pub(crate) ranker: Vec<RankerSetting>,
 
     /// Longest that the predictor may take, within the request's own timeout; then 504
     #[arg(long, env = "PREDICTOR_REQUEST_TIMEOUT_SECONDS", default_value = "8s", value_parser = timeout)]
@@ -95,7 +102,7 @@ pub(crate) struct Args {
 /// How the predictor is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PredictorProtocol {
-    /// V1 REST: rows in the order of the bundle's ranking features
+    /// V1 REST: rows of the bundle's ranking features, or of what the predictor lists where it speaks V2 too
     V1,
     /// V2 REST: tensors by the names in the predictor's metadata; binary where it takes them
     V2,
@@ -150,27 +157,47 @@ pub(crate) enum UnknownCustomer {
 }
 
 impl Args {
-    /// How the predictor is called.
+    /// The predictor, as a ranker among the others.
+    pub(crate) fn default_ranker(&self) -> RankerSetting {
+        RankerSetting {
+            name: self.ranking_model_type.clone(),
+            host: self.predictor_host.clone(),
+            model: self.predictor_model.clone(),
+            protocol: Some(self.predictor_protocol),
+        }
+    }
+
+    /// How a ranker is called.
     ///
     /// # Errors
-    /// Its certificates can't be read; one line that names the flag.
-    pub(crate) fn predictor(&self) -> Result<Settings, String> {
-        let tls = match (self.predictor_use_ssl || self.predictor_host.starts_with("https://"), &self.predictor_ca) {
-            (true, ca) => Some(Tls::new(ca.as_deref()).map_err(|reason| format!("--predictor-ca: {reason}"))?),
-            (false, None) => None,
-            (false, Some(_)) => {
-                return Err("--predictor-ca: needs --predictor-use-ssl or a predictor at https://".to_owned());
-            }
-        };
+    /// The certificates can't be read; one line that names the flag.
+    pub(crate) fn call(&self, ranker: &RankerSetting) -> Result<Settings, String> {
+        let tls = || Tls::new(self.predictor_ca.as_deref()).map_err(|reason| format!("--predictor-ca: {reason}"));
         Ok(Settings {
-            protocol: self.predictor_protocol.into(),
-            v1_form: self.predictor_v1_form.into(),
-            tls,
+            protocol: ranker.protocol.unwrap_or(self.predictor_protocol).into(),
+            v1_form: if self.is_default(ranker) { self.predictor_v1_form.into() } else { V1Form::Table },
+            tls: self.is_encrypted(ranker).then(tls).transpose()?,
             connection_age: self.predictor_connection_age,
             timeout: self.predictor_request_timeout_seconds,
             retries: self.predictor_request_retries,
             ..Settings::default()
         })
+    }
+
+    /// What is wrong with a ranker, in one line that names the flag that it came by.
+    pub(crate) fn at(&self, ranker: &RankerSetting, reason: &str) -> String {
+        match self.is_default(ranker) {
+            true => format!("--predictor-host: {reason}"),
+            false => format!("--ranker: `{}`: {reason}", ranker.name),
+        }
+    }
+
+    fn is_default(&self, ranker: &RankerSetting) -> bool {
+        ranker.name == self.ranking_model_type
+    }
+
+    fn is_encrypted(&self, ranker: &RankerSetting) -> bool {
+        ranker.host.starts_with("https://") || (self.is_default(ranker) && self.predictor_use_ssl)
     }
 
     /// Whether an answer in retrieval order is better than none.
@@ -192,6 +219,20 @@ impl Args {
                     format!("--{}: {}", field.replace('_', "-"), error.message.as_deref().unwrap_or("wrong"))
                 },
             )
-        })
+        })?;
+        self.check_rankers()
+    }
+
+    fn check_rankers(&self) -> Result<(), String> {
+        let mut names = BTreeSet::from([self.ranking_model_type.as_str()]);
+        if let Some(twice) = self.ranker.iter().find(|ranker| !names.insert(&ranker.name)) {
+            let taken = if self.is_default(twice) { "the name of the predictor's ranking" } else { "given twice" };
+            return Err(format!("--ranker: `{}` is {taken}; each needs a name of its own", twice.name));
+        }
+        let encrypted = self.ranker.iter().chain([&self.default_ranker()]).any(|ranker| self.is_encrypted(ranker));
+        if self.predictor_ca.is_some() && !encrypted {
+            return Err("--predictor-ca: needs --predictor-use-ssl or a predictor at https://".to_owned());
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use catalog::{
     customers::Customers,
-    store::{Store, StoreError},
+    store::{Order, Store, StoreError},
 };
 use dataplane::{Error, Kind, Result};
 
@@ -15,7 +15,7 @@ pub(crate) struct Customer {
     pub(crate) age: f32,
     /// Row of their vector; nothing for one that training did not know.
     pub(crate) row: Option<usize>,
-    /// Ids of the articles that they bought.
+    /// Ids of the articles that they bought, in the order asked for.
     pub(crate) purchased: Vec<String>,
 }
 
@@ -28,14 +28,15 @@ pub(crate) struct Policy {
     pub(crate) default_age: f32,
 }
 
-/// Looks the customer up: the store's age, else the request's, else the median.
+/// Looks the customer up, with their purchases in this order: the store's age, else the request's, else the median.
 pub(crate) async fn look_up(
     store: &dyn Store,
     customers: &Customers,
     policy: Policy,
     instance: &Instance,
+    order: Order,
 ) -> Result<Customer> {
-    let known = store.customer(&instance.customer_id).await.map_err(|error| unavailable(&error))?;
+    let known = store.customer(&instance.customer_id, order).await.map_err(|error| unavailable(&error))?;
     let row = customers.row(&instance.customer_id);
     if policy.unknown == UnknownCustomer::Reject && row.is_none() && !known.known {
         return Err(Error::new(Kind::NotFound, "field `customer_id`: nobody knows this customer"));

@@ -1,7 +1,7 @@
 //! Step 5: what the ranker is told of each candidate. Row i of every tensor is about candidate i, always.
 
 use catalog::{articles::Articles, index::Neighbour};
-use dataplane::{BytesData, Data, Datatype, Error, ModelMetadata, Result, Tensor, TensorMetadata};
+use dataplane::{BytesData, Data, Datatype, Error, ModelMetadata, Result, Tensor, TensorMetadata, v1::EXPLANATIONS};
 
 use crate::instance::Season;
 
@@ -10,6 +10,13 @@ pub(crate) const ARTICLE_ID: &str = "article_id";
 
 /// Features of the request, not of an article.
 pub(crate) const CONTEXT: [&str; 3] = ["age", "month_sin", "month_cos"];
+
+/// The input that says what the customer bought of late.
+const HISTORY: &str = "history";
+/// How many purchases it names.
+const HISTORY_LENGTH: usize = 10;
+/// What it says of each beside its name, as far as the bundle has it.
+const HISTORY_ATTRIBUTES: [&str; 2] = ["product_type_name", "colour_group_name"];
 
 /// What the values of an input are taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +27,28 @@ enum Source {
     ArticleId,
     ProdName,
     DetailDesc,
+    History,
     Attribute,
 }
 
-/// The tensors that a ranker gets: the inputs of its metadata, each with its source.
+/// The tensors that a ranker gets, and what can be asked of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Plan(Vec<(TensorMetadata, Source)>);
+pub(crate) struct Plan {
+    /// The inputs of its metadata, each with its source.
+    inputs: Vec<(TensorMetadata, Source)>,
+    /// It says why it scores as it does.
+    pub(crate) explains: bool,
+}
 
 /// What holds for every candidate of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RequestFeatures {
     /// In years.
     pub(crate) age: f32,
     /// The time of year.
     pub(crate) season: Season,
+    /// What the customer bought of late, in words; empty where nothing is known of it, or the plan does not ask.
+    pub(crate) history: String,
 }
 
 impl Plan {
@@ -42,15 +57,21 @@ impl Plan {
     /// # Errors
     /// It needs an input that nothing here can offer; the text names it.
     pub(crate) fn new(ranker: &ModelMetadata, articles: &Articles) -> Result<Self, String> {
-        let mut plan = Vec::with_capacity(ranker.inputs.len());
+        let mut inputs = Vec::with_capacity(ranker.inputs.len());
         for input in &ranker.inputs {
             match offer(input, articles) {
-                Ok(source) => plan.push((input.clone(), source)),
+                Ok(source) => inputs.push((input.clone(), source)),
                 Err(_) if input.optional => {}
                 Err(reason) => return Err(reason),
             }
         }
-        Ok(Self(plan))
+        let explains = ranker.outputs.iter().any(|output| output.name == EXPLANATIONS);
+        Ok(Self { inputs, explains })
+    }
+
+    /// Whether it asks for what the customer bought of late. Where it does not, nobody needs to know in which order they did.
+    pub(crate) fn reads_history(&self) -> bool {
+        self.inputs.iter().any(|(_, source)| *source == Source::History)
     }
 
     /// The tensors for these candidates.
@@ -61,10 +82,23 @@ impl Plan {
         &self,
         articles: &Articles,
         candidates: &[Neighbour],
-        request: RequestFeatures,
+        request: &RequestFeatures,
     ) -> Result<Vec<Tensor>> {
-        self.0.iter().map(|(input, source)| tensor(input, *source, articles, candidates, request)).collect()
+        self.inputs.iter().map(|(input, source)| tensor(input, *source, articles, candidates, request)).collect()
     }
+}
+
+/// The last purchases in words: `name (product type, colour)` each, with `; ` between them. `purchased` has each article once, newest
+/// first; those that the catalogue does not have are passed over.
+pub(crate) fn history(articles: &Articles, purchased: &[String]) -> String {
+    let attributes: Vec<_> = HISTORY_ATTRIBUTES.iter().filter_map(|name| articles.attribute(name)).collect();
+    let rows = purchased.iter().filter_map(|id| articles.row(id)).take(HISTORY_LENGTH);
+    let purchases = rows.map(|row| {
+        let values: Vec<_> = attributes.iter().map(|attribute| attribute(row)).collect();
+        let name = articles.prod_name(row);
+        if values.is_empty() { name.to_owned() } else { format!("{name} ({})", values.join(", ")) }
+    });
+    purchases.collect::<Vec<_>>().join("; ")
 }
 
 fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> {
@@ -75,6 +109,7 @@ fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> 
         ARTICLE_ID => (Source::ArticleId, Datatype::Bytes),
         "prod_name" => (Source::ProdName, Datatype::Bytes),
         "detail_desc" => (Source::DetailDesc, Datatype::Bytes),
+        HISTORY => (Source::History, Datatype::Bytes),
         name if articles.attribute(name).is_some() => (Source::Attribute, Datatype::Bytes),
         name => return Err(format!("asks for input `{name}`, which can't be offered")),
     };
@@ -95,7 +130,7 @@ fn tensor(
     source: Source,
     articles: &Articles,
     candidates: &[Neighbour],
-    request: RequestFeatures,
+    request: &RequestFeatures,
 ) -> Result<Tensor> {
     let repeated = |value: f32| match input.datatype {
         Datatype::Fp64 => Data::from(vec![f64::from(value); candidates.len()]),
@@ -109,6 +144,7 @@ fn tensor(
         Source::ArticleId => texts(candidates, |row| articles.id(row)).into(),
         Source::ProdName => texts(candidates, |row| articles.prod_name(row)).into(),
         Source::DetailDesc => texts(candidates, |row| articles.detail_desc(row)).into(),
+        Source::History => texts(candidates, |_| &request.history).into(),
         Source::Attribute => {
             let value = articles.attribute(name).ok_or_else(|| Error::internal(format!("no attribute `{name}`")))?;
             texts(candidates, value).into()

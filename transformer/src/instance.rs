@@ -10,6 +10,9 @@ use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 /// The most ids in `exclude`.
 const MAX_EXCLUDE: u64 = 10_000;
 
+/// The most articles of one answer that are explained, so the largest `k` where explanations are asked for.
+const MAX_EXPLAINED: usize = 20;
+
 /// One question: who asks, when, and what they want left out.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -52,8 +55,15 @@ pub(crate) struct Bounds {
     pub(crate) candidates: usize,
     /// Length of `query_emb`.
     pub(crate) embedding_size: usize,
-    /// The ranker's name.
-    pub(crate) ranker: String,
+    /// The rankers' names.
+    pub(crate) rankers: Vec<String>,
+}
+
+impl Bounds {
+    /// What they are where explanations are asked for.
+    pub(crate) fn explaining(&self) -> Self {
+        Self { candidates: self.candidates.min(MAX_EXPLAINED), ..self.clone() }
+    }
 }
 
 /// The time of year as the models see it.
@@ -127,12 +137,17 @@ fn plain(error: &serde_json::Error) -> String {
     text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]).to_owned()
 }
 
+/// As much of what was given as belongs into an answer.
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 /// A date, or the date of a date-time as it is written: its month is the customer's own.
 fn parse_date(text: &str) -> Result<Date> {
     let wrong = || {
-        let shown: String = text.chars().take(40).collect();
+        let got = shown(text);
         Error::invalid(format!(
-            "field `transaction_date`: expected an ISO date or date-time such as 2020-09-16, got `{shown}`"
+            "field `transaction_date`: expected an ISO date or date-time such as 2020-09-16, got `{got}`"
         ))
     };
     // jiff refuses a `Z` on a civil time, lest it be read as local; here only the date counts.
@@ -157,7 +172,11 @@ fn check_k(k: u64, bounds: &Bounds) -> Result<(), ValidationError> {
 }
 
 fn check_ranker(ranker: &str, bounds: &Bounds) -> Result<(), ValidationError> {
-    if ranker == bounds.ranker { Ok(()) } else { Err(wrong(format!("expected `{}`", bounds.ranker))) }
+    if bounds.rankers.iter().any(|known| known == ranker) {
+        return Ok(());
+    }
+    let known: Vec<_> = bounds.rankers.iter().map(|known| format!("`{known}`")).collect();
+    Err(wrong(format!("expected {}, got `{}`", known.join(" or "), shown(ranker))))
 }
 
 fn wrong(message: impl Into<Cow<'static, str>>) -> ValidationError {
@@ -180,7 +199,7 @@ mod tests {
     use super::{Bounds, Instance, Season, parse_date};
 
     fn bounds() -> Bounds {
-        Bounds { candidates: 100, embedding_size: 2, ranker: "ranking".to_owned() }
+        Bounds { candidates: 100, embedding_size: 2, rankers: ["ranking", "llmranking"].map(str::to_owned).to_vec() }
     }
 
     fn refusal(json: &str) -> String {
@@ -255,9 +274,21 @@ mod tests {
             assert_eq!(refusal(json), expected, "{json}");
         }
         assert!(refusal(r#"{"customer_id":"c","exlude":[]}"#).contains("unknown field `exlude`"));
-        assert!(
-            refusal(r#"{"customer_id":"c","transaction_date":"2020-09-16","ranker":"x"}"#)
-                .contains("expected `ranking`")
-        );
+        let ranker = |name: &str| format!(r#"{{"customer_id":"c","transaction_date":"2020-09-16","ranker":"{name}"}}"#);
+        assert_eq!(refusal(&ranker("x")), "field `ranker`: expected `ranking` or `llmranking`, got `x`");
+        assert!(refusal(&ranker(&"x".repeat(1000))).len() < 200);
+        for known in ["ranking", "llmranking"] {
+            assert!(Instance::from_json(ranker(known).as_bytes()).unwrap().check(&bounds()).is_ok(), "{known}");
+        }
+    }
+
+    #[test]
+    fn fewer_are_explained_than_are_ranked() {
+        let json = |k: u64| format!(r#"{{"customer_id":"c","transaction_date":"2020-09-16","k":{k}}}"#);
+        let checked = |k, bounds: &Bounds| Instance::from_json(json(k).as_bytes()).unwrap().check(bounds);
+        let explaining = bounds().explaining();
+        assert!(checked(20, &explaining).is_ok() && checked(21, &bounds()).is_ok());
+        let refusal = checked(21, &explaining).unwrap_err();
+        assert_eq!(refusal.message(), "field `k`: expected a whole number from 1 to 20, got 21");
     }
 }

@@ -1,11 +1,13 @@
 //! transformer: from a customer to an ordered list of articles.
 //!
-//! Settings → telemetry → [`start`] (bundle, store, predictor) → serve → drain. A request's steps have a file each:
-//! [`customer`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them,
-//! [`wire`] and [`instance`] say how a request and its answer look.
+//! Settings → telemetry → [`start`] (bundle, store, rankers) → serve → drain. A request's steps have a file each:
+//! [`customer`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, with the one
+//! of the [`rankers`] that the request chooses, and [`explain`] says why, where it is asked. [`wire`] and [`instance`] say how a request
+//! and its answer look.
 
 mod args;
 mod customer;
+mod explain;
 mod features;
 mod filter;
 mod instance;
@@ -13,6 +15,7 @@ mod neighbours;
 mod order;
 mod query;
 mod rank;
+mod rankers;
 mod recommender;
 mod start;
 mod wire;

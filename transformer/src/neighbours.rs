@@ -1,6 +1,6 @@
 //! Steps 2 to 5, on one thread of the pool: query → neighbours, filtered inside the search → features.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use catalog::{
     articles::Articles,
@@ -11,7 +11,7 @@ use dataplane::{Error, Result, Tensor};
 
 use crate::{
     customer::Customer,
-    features::{Plan, RequestFeatures},
+    features::{Plan, RequestFeatures, history},
     filter::Excluded,
     instance::{Instance, Season},
     query::QueryTower,
@@ -33,6 +33,8 @@ pub(crate) struct Candidates {
     pub(crate) features: Vec<Tensor>,
     /// What the features say of the request.
     pub(crate) request: RequestFeatures,
+    /// Training did not know the customer.
+    pub(crate) cold_start: bool,
     /// Articles that the filter left.
     pub(crate) eligible: usize,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Candidates {
 pub(crate) struct Job {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) instance: Instance,
+    pub(crate) instance: Arc<Instance>,
     pub(crate) customer: Customer,
     pub(crate) season: Season,
     pub(crate) candidates: usize,
@@ -51,15 +53,18 @@ impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
         let Retrieval { articles, customers, index } = self.retrieval.as_ref();
-        let query = match self.instance.query_emb {
-            Some(query) => query,
-            None => tower.embed(customers.vector(self.customer.row.unwrap_or(0)), self.customer.age, self.season)?,
+        let customer = &self.customer;
+        let query = match &self.instance.query_emb {
+            Some(query) => Cow::from(query),
+            None => tower.embed(customers.vector(customer.row.unwrap_or(0)), customer.age, self.season)?.into(),
         };
-        let excluded = Excluded::new(articles, self.customer.purchased.iter().chain(&self.instance.exclude));
+        let excluded = Excluded::new(articles, customer.purchased.iter().chain(&self.instance.exclude));
         let neighbours = index.search(articles, &query, self.candidates, |row| excluded.allows(row));
         let neighbours = neighbours.map_err(Error::internal)?;
-        let request = RequestFeatures { age: self.customer.age, season: self.season };
-        let features = self.plan.tensors(articles, &neighbours, request)?;
-        Ok(Candidates { neighbours, features, request, eligible: articles.len() - excluded.len() })
+        let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
+        let request = RequestFeatures { age: customer.age, season: self.season, history };
+        let features = self.plan.tensors(articles, &neighbours, &request)?;
+        let (eligible, cold_start) = (articles.len() - excluded.len(), customer.row.is_none());
+        Ok(Candidates { neighbours, features, request, cold_start, eligible })
     }
 }

@@ -7,9 +7,11 @@ use std::{
 
 use catalog::articles::Articles;
 use dataplane::{
-    Context, Data, Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
+    Context, Data, Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Parameter, Parameters,
+    RequestedOutput, Result, Tensor, TensorMetadata,
     client::{Predictor, Protocol},
     readiness::{Dependency, Probe},
+    v1::EXPLANATIONS,
 };
 
 use crate::{
@@ -19,6 +21,12 @@ use crate::{
 
 /// The output that says which article a score is of.
 pub(crate) const ARTICLE_IDS: &str = "article_ids";
+
+/// What a ranker says of an answer in the parameters (V1: in the prediction) of these names.
+const DEGRADED: &str = "degraded";
+const DEFAULTS: &str = "defaults";
+/// How much of a ranker's words goes on to the caller, in characters.
+const MOST_WORDS: usize = 200;
 
 /// A predictor that ranks.
 pub(crate) struct Ranker {
@@ -49,6 +57,10 @@ pub(crate) struct Scores {
     pub(crate) scores: Vec<Option<f32>>,
     /// The version that scored.
     pub(crate) version: Option<String>,
+    /// Why all of them are a default, as the ranker says it.
+    pub(crate) degraded: Option<String>,
+    /// How many of them are a default, where any is.
+    pub(crate) defaults: Option<u64>,
 }
 
 impl Ranker {
@@ -77,9 +89,11 @@ impl Ranker {
         if metadata.inputs.is_empty() {
             metadata.inputs.clone_from(&self.default_inputs.inputs);
         }
-        if self.predictor.protocol() == Protocol::V1 {
+        if self.predictor.protocol() == Protocol::V1 && !metadata.inputs.iter().any(|input| input.name == ARTICLE_ID) {
             // The rows of a V1 instance come with their ids beside them, which are no column.
             metadata.inputs.push(TensorMetadata::new(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
+            // Nor does V1 say what a model gives: who asks for explanations is told.
+            metadata.outputs.push(TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]));
         }
         let plan = Plan::new(&metadata, articles).map(Arc::new);
         // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
@@ -91,46 +105,60 @@ impl Ranker {
         known.map_err(|reason| Error::new(Kind::UpstreamInvalid, format!("predictor `{}` {reason}", self.name())))
     }
 
-    /// Asks for the candidates' scores. A ranker that refuses them may have been swapped since it was planned for: it is asked once more
-    /// where it now takes something else.
+    /// What to send it by what it takes now, where that is no more what it was `before`. One that refuses a request may have been swapped
+    /// since it was planned for.
+    pub(crate) async fn replanned(
+        &self,
+        before: &Plan,
+        articles: &Articles,
+        context: &Context,
+    ) -> Option<Result<Arc<Plan>>> {
+        let metadata = self.predictor.metadata_for(context).await.ok()?;
+        let current = self.learn(metadata, articles);
+        Some(current).filter(|current| current.as_deref().map_or(true, |current| current != before))
+    }
+
+    /// Asks for the candidates' scores, and takes their features for it.
     pub(crate) async fn score(
         &self,
         candidates: &mut Candidates,
-        plan: &Plan,
         articles: &Articles,
         context: &Context,
     ) -> Result<Scores> {
-        let features = std::mem::take(&mut candidates.features);
-        let refused = match self.ask(features, candidates, articles, context).await {
-            Err(error) if error.kind() == Kind::UpstreamRejected => error,
-            answer => return answer,
-        };
-        let Ok(metadata) = self.predictor.metadata_for(context).await else { return Err(refused) };
-        let current = self.learn(metadata, articles)?;
-        if *current == *plan {
-            return Err(refused);
-        }
-        let features = current.tensors(articles, &candidates.neighbours, candidates.request)?;
-        self.ask(features, candidates, articles, context).await
-    }
-
-    async fn ask(
-        &self,
-        features: Vec<Tensor>,
-        candidates: &Candidates,
-        articles: &Articles,
-        context: &Context,
-    ) -> Result<Scores> {
-        // Some models answer with the request's id and fail where there is none.
-        let id = Some(context.request_id().to_owned());
-        let request = InferRequest { id, ..InferRequest::of(features) };
+        let request = request(std::mem::take(&mut candidates.features), context);
         let response = self.predictor.infer(&request, context).await?;
         let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
         let sent_ids = request.input(ARTICLE_ID).is_some();
         let answered = response.output(ARTICLE_IDS).filter(|_| sent_ids).map_or(ids.len(), |ids| ids.data().len());
         let scores = self.read(&response, answered).and_then(|scores| join(&ids, scores, &response, sent_ids));
         let scores = scores.map_err(|reason| self.predictor.invalid(reason))?;
-        Ok(Scores { scores, version: response.model_version })
+        let (degraded, defaults) = told(&response.parameters);
+        Ok(Scores { scores, degraded, defaults, version: response.model_version })
+    }
+
+    /// Whether the ranker of this plan explains.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn check_explains(&self, plan: &Plan) -> Result<()> {
+        let refused = || Error::new(Kind::Unimplemented, format!("predictor `{}` does not explain", self.name()));
+        plan.explains.then_some(()).ok_or_else(refused)
+    }
+
+    /// Asks why it scores the rows of these features as it does: a text for each of their `ids`, nothing where it has none.
+    pub(crate) async fn explain(
+        &self,
+        features: Vec<Tensor>,
+        ids: &[&str],
+        context: &Context,
+    ) -> Result<Vec<Option<String>>> {
+        let mut request = request(features, context);
+        let sent_ids = request.input(ARTICLE_ID).is_some();
+        let wanted = sent_ids.then_some(ARTICLE_IDS).into_iter().chain([EXPLANATIONS]);
+        request.outputs = wanted.map(RequestedOutput::named).collect();
+        let response = self.predictor.explain(&request, context).await?;
+        let texts = texts(&response).and_then(|texts| join(ids, texts, &response, sent_ids));
+        texts.map_err(|reason| self.predictor.invalid(reason))
     }
 
     /// The score of each row of an answer, of which there should be so many.
@@ -170,6 +198,24 @@ impl Ranker {
     }
 }
 
+/// Some models answer with the request's id and fail where there is none.
+fn request(features: Vec<Tensor>, context: &Context) -> InferRequest {
+    InferRequest { id: Some(context.request_id().to_owned()), ..InferRequest::of(features) }
+}
+
+/// Why all scores of an answer are a default, if they are, and how many of them are one, if any is.
+fn told(parameters: &Parameters) -> (Option<String>, Option<u64>) {
+    let words = parameters.get(DEGRADED).and_then(Parameter::as_str);
+    let defaults = parameters.get(DEFAULTS).and_then(Parameter::as_u64);
+    (words.map(|words| words.chars().take(MOST_WORDS).collect()), defaults.filter(|&count| count > 0))
+}
+
+fn texts(response: &InferResponse) -> Result<Vec<String>, String> {
+    let output = response.bytes(EXPLANATIONS).ok_or_else(|| format!("no output `{EXPLANATIONS}` of BYTES"))?;
+    let texts: Result<_, _> = output.iter().map(|text| std::str::from_utf8(text).map(ToOwned::to_owned)).collect();
+    texts.map_err(|_| format!("output `{EXPLANATIONS}` is no UTF-8"))
+}
+
 fn floats(output: &Tensor) -> Option<Vec<f32>> {
     match output.data() {
         Data::Fp32(values) => Some(values.clone()),
@@ -181,24 +227,24 @@ fn floats(output: &Tensor) -> Option<Vec<f32>> {
     }
 }
 
-/// Scores by candidate. A ranker that names its rows may leave some out and order them as it likes; one that does not must answer
-/// every row in order.
-fn join(ids: &[&str], scores: Vec<f32>, response: &InferResponse, sent_ids: bool) -> Result<Vec<Option<f32>>, String> {
+/// What a ranker said of its rows, by candidate. One that names its rows may leave some out and order them as it likes; one that does
+/// not must answer every row in order.
+fn join<T>(ids: &[&str], values: Vec<T>, response: &InferResponse, sent_ids: bool) -> Result<Vec<Option<T>>, String> {
     let Some(output) = response.output(ARTICLE_IDS).filter(|_| sent_ids) else {
-        if scores.len() != ids.len() {
-            return Err(format!("{} scores for {} candidates, and no ids", scores.len(), ids.len()));
+        if values.len() != ids.len() {
+            return Err(format!("{} rows for {} candidates, and no ids", values.len(), ids.len()));
         }
-        return Ok(scores.into_iter().map(Some).collect());
+        return Ok(values.into_iter().map(Some).collect());
     };
     let answered = positions(ids, output)?;
-    if answered.len() != scores.len() {
-        return Err(format!("{} scores for {} ids", scores.len(), answered.len()));
+    if answered.len() != values.len() {
+        return Err(format!("{} rows for {} ids", values.len(), answered.len()));
     }
-    let mut joined = vec![None; ids.len()];
-    for (position, score) in answered.into_iter().zip(scores) {
-        let position = position.ok_or("a score for an article that was not asked about")?;
-        if joined[position].replace(score).is_some() {
-            return Err("two scores for one article".to_owned());
+    let mut joined: Vec<Option<T>> = ids.iter().map(|_| None).collect();
+    for (position, value) in answered.into_iter().zip(values) {
+        let position = position.ok_or("a row for an article that was not asked about")?;
+        if joined[position].replace(value).is_some() {
+            return Err("two rows for one article".to_owned());
         }
     }
     Ok(joined)
@@ -220,9 +266,9 @@ fn positions(ids: &[&str], output: &Tensor) -> Result<Vec<Option<usize>>, String
 
 #[cfg(test)]
 mod tests {
-    use dataplane::{BytesData, InferResponse, Tensor};
+    use dataplane::{BytesData, InferResponse, Parameters, Tensor};
 
-    use super::{ARTICLE_IDS, join};
+    use super::{ARTICLE_IDS, MOST_WORDS, join, told};
 
     fn named(ids: &[&str]) -> InferResponse {
         InferResponse::of(vec![Tensor::vector(ARTICLE_IDS, ids.iter().collect::<BytesData>())])
@@ -232,6 +278,22 @@ mod tests {
     fn scores_find_their_article_in_whatever_order_they_come() {
         let joined = join(&["a", "b", "c"], vec![0.3, 0.1], &named(&["c", "a"]), true);
         assert_eq!(joined.unwrap(), [Some(0.1), None, Some(0.3)]);
+    }
+
+    #[test]
+    fn what_a_ranker_says_of_its_defaults_goes_on_within_bounds() {
+        let said = |degraded: &str, defaults: i64| {
+            told(&Parameters::from([
+                ("degraded".to_owned(), degraded.into()),
+                ("defaults".to_owned(), defaults.into()),
+            ]))
+        };
+        assert_eq!(said("away", 20), (Some("away".to_owned()), Some(20)));
+        assert_eq!((said("", 0).1, said("", -1).1), (None, None));
+        assert_eq!(said(&"é".repeat(1000), 1).0.unwrap().chars().count(), MOST_WORDS);
+        let of_other_types =
+            Parameters::from([("degraded".to_owned(), true.into()), ("defaults".to_owned(), "2".into())]);
+        assert_eq!((told(&of_other_types), told(&Parameters::new())), ((None, None), (None, None)));
     }
 
     #[test]

@@ -7,20 +7,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use catalog::store::Store;
+use catalog::store::{Order, Store};
 use dataplane::{
-    BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor, v1::V1Codec,
+    BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
+    v1::{EXPLANATIONS, V1Codec},
     worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    customer::{self, Policy},
+    customer::{self, Customer, Policy},
+    explain::{EXPLAINED, Explanation, explain},
+    features::Plan,
     instance::{Bounds, Instance, Season},
-    neighbours::{Job, Retrieval},
+    neighbours::{Candidates, Job, Retrieval},
     order::order,
     query::QueryTower,
     rank::{ARTICLE_IDS, Ranker, Scores},
+    rankers::Rankers,
     start::AbortOnDrop,
     wire::{self, Info, Instances},
 };
@@ -42,11 +46,19 @@ pub(crate) struct Recommender {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) towers: Pool<QueryTower>,
-    pub(crate) ranker: Arc<Ranker>,
+    pub(crate) rankers: Rankers,
     /// Answer with the order of retrieval where the ranker fails.
     pub(crate) degrade: bool,
-    /// Looks after the ranker for as long as this recommender is served.
-    pub(crate) _watch: AbortOnDrop,
+    /// Look after the rankers for as long as this recommender is served.
+    pub(crate) _watches: Vec<AbortOnDrop>,
+}
+
+/// One row of a request, checked.
+struct Question {
+    instance: Arc<Instance>,
+    season: Season,
+    /// Whether the best articles are explained too. What has no ranker to explain it has no answer then.
+    explain: bool,
 }
 
 /// One answer.
@@ -58,47 +70,102 @@ pub(crate) struct Answer {
     pub(crate) k: usize,
     /// What is worth knowing beside it.
     pub(crate) info: Info,
+    /// Why its best articles are that, where it was asked.
+    pub(crate) explanation: Option<Explanation>,
 }
 
 impl Recommender {
-    /// One instance, through the steps of the architecture page.
-    async fn recommend(&self, instance: Instance, season: Season, context: &Context) -> Result<Answer> {
-        let k = instance.k.and_then(|k| usize::try_from(k).ok()).unwrap_or(self.bounds.candidates);
-        let customers = &self.retrieval.customers;
+    /// One row, by the ranker that it asks for and what that takes.
+    async fn recommend(&self, question: &Question, context: &Context) -> Result<Answer> {
+        let ranker = self.rankers.find(question.instance.ranker.as_deref());
+        let ranker = ranker.ok_or_else(|| Error::internal("a ranker that was checked and is not there"))?;
+        let articles = &self.retrieval.articles;
+        let plan = ranker.plan(articles, &self.ranking(context)).await;
+        let before = plan.as_ref().ok().cloned();
+        match (self.answer(question, ranker, plan, context).await, before) {
+            (Err(refused), Some(before)) if refused.kind() == Kind::UpstreamRejected => {
+                match ranker.replanned(&before, articles, &self.ranking(context)).await {
+                    // It was swapped meanwhile. All is done anew, for it may want to know more of the customer.
+                    Some(plan) => Box::pin(self.answer(question, ranker, plan, context)).await,
+                    None => Err(refused),
+                }
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// One row through the steps of the architecture page.
+    async fn answer(
+        &self,
+        question: &Question,
+        ranker: &Ranker,
+        plan: Result<Arc<Plan>>,
+        context: &Context,
+    ) -> Result<Answer> {
         let mut step = Step::begin(context);
-        let customer = customer::look_up(self.store.as_ref(), customers, self.policy, &instance).await?;
-        let cold_start = customer.row.is_none();
+        let customer = self.customer(question, plan.as_deref().is_ok_and(Plan::reads_history)).await?;
         step.ended("customer");
-        let context = &self.ranking(context);
-        let plan = self.or_degraded(self.ranker.plan(&self.retrieval.articles, context).await)?;
-        let (retrieval, candidates) = (self.retrieval.clone(), self.bounds.candidates);
-        let known = plan.clone().unwrap_or_default();
-        let job = Job { retrieval, plan: known, instance, customer, season, candidates };
-        let mut candidates = self.towers.run(move |tower| job.run(tower)).await??;
+        let plan = self.or_degraded(question, plan)?;
+        if let Some(plan) = plan.as_ref().filter(|_| question.explain) {
+            ranker.check_explains(plan)?;
+        }
+        let mut candidates = self.retrieve(question, customer, plan.clone().unwrap_or_default()).await?;
         step.ended("retrieve");
-        let scores = match plan {
+        let context = &self.ranking(context);
+        let scores = match &plan {
             _ if candidates.neighbours.is_empty() => Some(Scores::default()), // there is nothing to ask about
-            Some(plan) => {
-                let scores = self.ranker.score(&mut candidates, &plan, &self.retrieval.articles, context).await;
-                self.or_degraded(scores)?
+            Some(_) => {
+                let scores = ranker.score(&mut candidates, &self.retrieval.articles, context).await;
+                self.or_degraded(question, scores)?
             }
             None => None,
         };
         context.predicted(step.ended("rank"));
-        let degraded = scores.is_none().then(|| RETRIEVAL.to_owned());
-        let unscored = || Scores { scores: vec![None; candidates.neighbours.len()], version: None };
-        let scores = scores.unwrap_or_else(unscored);
-        let scored = scores.scores.iter().flatten().count();
-        let ranking = order(&candidates.neighbours, &scores.scores, k);
+        let mut answer = self.ordered(question, ranker, &candidates, scores);
+        if let Some(plan) = plan.filter(|_| question.explain) {
+            let best = &answer.ranking[..answer.ranking.len().min(question.explained())];
+            let explanation = explain(ranker, &plan, &self.retrieval.articles, best, &candidates.request, context);
+            answer.explanation = Some(Box::pin(explanation).await?);
+            step.ended("explain");
+        }
+        Ok(answer)
+    }
+
+    /// Step 1. Their purchases are in the order of time where `by_time`.
+    async fn customer(&self, question: &Question, by_time: bool) -> Result<Customer> {
+        let order = if by_time { Order::NewestFirst } else { Order::Any };
+        let customers = &self.retrieval.customers;
+        customer::look_up(self.store.as_ref(), customers, self.policy, &question.instance, order).await
+    }
+
+    /// Steps 2 to 5.
+    async fn retrieve(&self, question: &Question, customer: Customer, plan: Arc<Plan>) -> Result<Candidates> {
+        let (retrieval, instance, season) = (self.retrieval.clone(), question.instance.clone(), question.season);
+        let job = Job { retrieval, plan, instance, customer, season, candidates: self.bounds.candidates };
+        self.towers.run(move |tower| job.run(tower)).await?
+    }
+
+    /// Step 7. Without scores it is the order of retrieval.
+    fn ordered(&self, question: &Question, ranker: &Ranker, candidates: &Candidates, scores: Option<Scores>) -> Answer {
+        let k = question.k().unwrap_or(self.bounds.candidates);
+        let count = candidates.neighbours.len();
+        let unscored =
+            || Scores { scores: vec![None; count], degraded: Some(RETRIEVAL.to_owned()), ..Scores::default() };
+        let own = |words: String| format!("{}: {words}", ranker.name());
+        let Scores { scores, version, degraded, defaults } =
+            scores.map(|scores| Scores { degraded: scores.degraded.map(own), ..scores }).unwrap_or_else(unscored);
+        let scored = scores.iter().flatten().count();
+        let ranking = order(&candidates.neighbours, &scores, k);
         let info = Info {
-            ranker: self.ranker.name().to_owned(),
-            model_version: scores.version,
-            cold_start,
+            ranker: ranker.name().to_owned(),
+            model_version: version,
+            cold_start: candidates.cold_start,
             degraded,
-            scored: (scored < candidates.neighbours.len()).then_some(scored),
+            defaults,
+            scored: (scored < count).then_some(scored),
             short: (ranking.len() < k).then(|| format!("{} articles are eligible", candidates.eligible)),
         };
-        Ok(Answer { ranking, k, info })
+        Answer { ranking, k, info, explanation: None }
     }
 
     /// The context of what the ranker is asked. Where an answer is due without it, time is left to give that.
@@ -107,14 +174,30 @@ impl Recommender {
     }
 
     /// What the ranker gave; nothing where it failed and the answer does without. What it refused is the caller's mistake, and stays one.
-    fn or_degraded<T>(&self, given: Result<T>) -> Result<Option<T>> {
+    fn or_degraded<T>(&self, question: &Question, given: Result<T>) -> Result<Option<T>> {
         match given {
-            Err(error) if self.degrade && is_failure(error.kind()) => {
+            Err(error) if self.degrade && !question.explain && is_failure(error.kind()) => {
                 tracing::warn!(code = error.kind().row().code, %error, "answered in the order of retrieval");
                 Ok(None)
             }
             given => given.map(Some),
         }
+    }
+
+    /// All rows of a request, checked before any is answered: a mistake in the last should not cost the work of the others.
+    async fn answers(&self, request: &InferRequest, explain: bool, context: &Context) -> Result<Vec<Answer>> {
+        let explaining = explain.then(|| self.bounds.explaining());
+        let bounds = explaining.as_ref().unwrap_or(&self.bounds);
+        let instances = wire::read_instances(request, self.max_instances)?;
+        let questions = instances.into_iter().enumerate().map(|(row, instance)| {
+            let season = instance.check(bounds).map_err(|error| wire::at_row(error, row))?;
+            Ok((row, Question { instance: Arc::new(instance), season, explain }))
+        });
+        let questions = questions.collect::<Result<Vec<_>>>()?;
+        let answers = questions.into_iter().map(|(row, question)| async move {
+            self.recommend(&question, context).await.map_err(|error| wire::at_row(error, row))
+        });
+        stream::iter(answers).buffered(ROWS_AT_ONCE).try_collect().await
     }
 
     fn respond(&self, answers: &[Answer]) -> Result<InferResponse> {
@@ -132,12 +215,30 @@ impl Recommender {
             counts.push(i32::try_from(answer.ranking.len()).map_err(Error::internal)?);
             infos.push(serde_json::to_vec(&answer.info).map_err(Error::internal)?);
         }
-        Ok(InferResponse::of(vec![
+        let mut outputs = vec![
             Tensor::new(ARTICLE_IDS, vec![rows, width], ids)?,
             Tensor::new(wire::SCORES, vec![rows, width], scores)?,
             Tensor::vector(wire::COUNT, counts),
             Tensor::vector(wire::INFO, infos),
-        ]))
+        ];
+        let explanations: Vec<_> = answers.iter().filter_map(|answer| answer.explanation.as_ref()).collect();
+        if !explanations.is_empty() {
+            let texts = explanations.into_iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+            outputs.push(Tensor::vector(EXPLANATIONS, texts.map_err(Error::internal)?.iter().collect::<BytesData>()));
+        }
+        Ok(InferResponse::of(outputs))
+    }
+}
+
+impl Question {
+    /// How many articles are asked for, if the request says.
+    fn k(&self) -> Option<usize> {
+        self.instance.k.and_then(|k| usize::try_from(k).ok())
+    }
+
+    /// How many of them are explained.
+    fn explained(&self) -> usize {
+        self.k().unwrap_or(EXPLAINED)
     }
 }
 
@@ -162,18 +263,14 @@ impl Model for Recommender {
     }
 
     async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
-        let instances = wire::read_instances(&request, self.max_instances)?;
-        // All of them before any is answered: a mistake in the last row should not cost the work of the others.
-        let checked = instances.into_iter().enumerate().map(|(row, instance)| {
-            let season = instance.check(&self.bounds).map_err(|error| wire::at_row(error, row))?;
-            Ok((row, instance, season))
-        });
-        let checked = checked.collect::<Result<Vec<_>>>()?;
-        let answers = checked.into_iter().map(|(row, instance, season)| async move {
-            self.recommend(instance, season, context).await.map_err(|error| wire::at_row(error, row))
-        });
-        let answers: Vec<Answer> = stream::iter(answers).buffered(ROWS_AT_ONCE).try_collect().await?;
-        self.respond(&answers)
+        let explain = request.outputs.iter().any(|output| output.name == EXPLANATIONS);
+        self.respond(&self.answers(&request, explain, context).await?)
+    }
+
+    async fn explain(&self, request: InferRequest, context: &Context) -> Result<Vec<serde_json::Value>> {
+        let answers = self.answers(&request, true, context).await?;
+        let explanations = answers.into_iter().map(|answer| serde_json::to_value(answer.explanation));
+        explanations.collect::<Result<_, _>>().map_err(Error::internal)
     }
 
     fn v1(&self) -> &dyn V1Codec {

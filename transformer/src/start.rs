@@ -1,23 +1,21 @@
-//! From settings to a model that can answer: the bundle checked and mapped, the store opened, the predictor watched.
+//! From settings to a model that can answer: the bundle checked and mapped, the store opened, the rankers watched.
 
 use std::{fs, sync::Arc};
 
 use catalog::{
     articles::Articles,
-    bundle::{Bundle, Feature, QUERY_TOWER},
+    bundle::{Bundle, QUERY_TOWER},
     customers::Customers,
     index::Index,
     store::{self, Store},
 };
 use dataplane::{
-    Datatype, Error, Handler, Kind, Model, ModelMetadata, TensorMetadata,
-    client::{Predictor, Settings},
+    Error, Handler, Kind, Model,
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
-    readiness::{Dependency, Readiness},
+    readiness::Readiness,
     repository::{self, Loader, Repository},
-    v1::RowsCodec,
     worker::{Admission, Pool},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -25,33 +23,28 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     args::Args,
     customer::Policy,
-    features::{ARTICLE_ID, CONTEXT},
+    features::CONTEXT,
     instance::Bounds,
     neighbours::Retrieval,
     query::QueryTower,
-    rank::{ARTICLE_IDS, Ranker, ScoreOutput},
+    rankers::{Dependencies, Rankers},
     recommender::Recommender,
     wire,
 };
 
-/// The recommender behind its handler, and what to run once the port is had: the watch over its predictor begins with it.
+/// The recommender behind its handler, and what to run once the port is had: the watch over its rankers begins with it.
 ///
 /// # Errors
 /// One line on why it can't be: a setting, a bundle, a store.
 pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output = ()> + Send + use<>), String> {
     let (metrics, readiness) = (Metrics::new().map_err(|error| error.to_string())?, Readiness::default());
     let (begin, begun) = watch::channel(false);
-    let ranking = readiness.dependency(&args.ranking_model_type, &metrics);
     let bundles = Bundles {
         args: args.clone(),
         runtime: Runtime::load(&args.onnxruntime)?,
         store: store::open(&args.store).await.map_err(|error| error.to_string())?,
+        dependencies: Dependencies::new(args, &readiness, &metrics, begun),
         metrics: metrics.clone(),
-        ranking: match args.degrades() {
-            true => ranking,
-            false => ranking.with_latch(readiness.latch("predictor")),
-        },
-        begun,
     };
     let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(bundles));
     let repository = repository.map_err(|error| error.reason().to_owned())?;
@@ -69,10 +62,7 @@ struct Bundles {
     runtime: Runtime,
     store: Arc<dyn Store>,
     metrics: Metrics,
-    /// Whether the predictor answers. The server is not ready without, unless it degrades.
-    ranking: Dependency,
-    /// True from when the port is had: a start that fails says just why, and nothing of a predictor.
-    begun: watch::Receiver<bool>,
+    dependencies: Dependencies,
 }
 
 impl Bundles {
@@ -90,33 +80,22 @@ impl Bundles {
         };
         let towers = Pool::start("retrieve", towers(&self.runtime, &bundle, threads)?, admission);
         let towers = towers.map_err(|error| format!("--workers: {error}"))?;
-        let ranker = Arc::new(ranker(args, &bundle, self.metrics.clone())?);
+        let rankers = Rankers::new(args, &bundle, &self.metrics)?;
         Ok(Arc::new(Recommender {
             metadata: wire::metadata(&args.server.model_name, &bundle),
             bounds: Bounds {
                 candidates: args.candidates,
                 embedding_size: manifest.retrieval.embedding_size,
-                ranker: args.ranking_model_type.clone(),
+                rankers: rankers.names(),
             },
             policy: Policy { unknown: args.unknown_customer, default_age: manifest.customers.default_age },
             max_instances: args.server.max_instances as usize,
-            _watch: self.watch(ranker.clone(), retrieval.clone()),
+            _watches: rankers.watch(&retrieval, &self.dependencies),
             retrieval,
             store: self.store.clone(),
             towers,
-            ranker,
+            rankers,
             degrade: args.degrades(),
-        }))
-    }
-
-    /// Looks after the predictor as long as the recommender lives, or until the next one does.
-    fn watch(&self, ranker: Arc<Ranker>, retrieval: Arc<Retrieval>) -> AbortOnDrop {
-        let (mut begun, ranking) = (self.begun.clone(), self.ranking.clone());
-        AbortOnDrop(tokio::spawn(async move {
-            // Where the start failed, nobody begins any more.
-            if begun.wait_for(|begun| *begun).await.is_ok() {
-                ranker.watch(&retrieval.articles, &ranking).await;
-            }
         }))
     }
 }
@@ -136,6 +115,13 @@ impl Loader for Bundles {
 /// A task that ends with whoever wanted it.
 pub(crate) struct AbortOnDrop(JoinHandle<()>);
 
+impl AbortOnDrop {
+    /// Starts it.
+    pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
@@ -154,35 +140,4 @@ fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
 fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {
     let model = bundle.read(QUERY_TOWER).map_err(|error| error.to_string())?;
     (0..threads).map(|_| QueryTower::load(runtime, bundle, &model)).collect()
-}
-
-fn ranker(args: &Args, bundle: &Bundle, metrics: Metrics) -> Result<Ranker, String> {
-    let ranking = &bundle.manifest().ranking;
-    let columns = ranking.features.iter().map(|feature| column(bundle, feature)).collect::<Result<Vec<_>, _>>()?;
-    let output = args.score_output.as_ref().unwrap_or(&ranking.output).clone();
-    let rows = RowsCodec {
-        rows: "ranking_features".to_owned(),
-        ids: ARTICLE_IDS.to_owned(),
-        id_input: ARTICLE_ID.to_owned(),
-        id_output: ARTICLE_IDS.to_owned(),
-        scores: "scores".to_owned(),
-        score_output: output.clone(),
-        columns: columns.clone(),
-    };
-    let model = args.predictor_model.as_ref().unwrap_or(&args.server.model_name);
-    let (name, host) = (&args.ranking_model_type, &args.predictor_host);
-    let settings = Settings { outputs: vec![output.clone(), ARTICLE_IDS.to_owned()], ..args.predictor()? };
-    let predictor = Predictor::new(name, host, model, &settings, rows, metrics)
-        .map_err(|reason| format!("--predictor-host: {reason}"))?;
-    let output = ScoreOutput { name: output, column: args.score_column };
-    let default_inputs = ModelMetadata { inputs: columns, ..ModelMetadata::default() };
-    Ok(Ranker::new(predictor, output, default_inputs))
-}
-
-fn column(bundle: &Bundle, feature: &Feature) -> Result<TensorMetadata, String> {
-    let datatype = Datatype::from_name(&feature.datatype).ok_or_else(|| {
-        let reason = format!("ranking feature `{}`: unknown datatype `{}`", feature.name, feature.datatype);
-        bundle.invalid(catalog::bundle::MANIFEST, reason).to_string()
-    })?;
-    Ok(TensorMetadata::new(&feature.name, datatype, &[-1, 1]))
 }

@@ -4,7 +4,7 @@ use catalog::bundle::Bundle;
 use dataplane::{
     Datatype, Error, InferRequest, InferResponse, Kind, ModelMetadata, Result, Tensor, TensorMetadata,
     model::DIGEST,
-    v1::{Predictions, V1Codec},
+    v1::{EXPLANATIONS, Predictions, V1Codec},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -38,9 +38,12 @@ pub(crate) struct Info {
     /// How many candidates the ranker scored, where it did not score all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<usize>,
-    /// What answered instead of the ranker, which failed.
+    /// What answered instead of the ranker, which failed; or the ranker, and what it says of having no scores of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<String>,
+    /// How many scores are the ranker's default, and none that it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) defaults: Option<u64>,
     /// Why the list is shorter than it was asked to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) short: Option<String>,
@@ -73,6 +76,8 @@ pub(crate) fn metadata(name: &str, bundle: &Bundle) -> ModelMetadata {
             TensorMetadata::new(SCORES, Datatype::Fp32, &[-1, -1]),
             TensorMetadata::new(COUNT, Datatype::Int32, &[-1]),
             TensorMetadata::new(INFO, Datatype::Bytes, &[-1]),
+            // Only in answers to requests that name it.
+            TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]),
         ],
         properties: [(DIGEST.to_owned(), bundle.digest().to_owned())].into(),
     }

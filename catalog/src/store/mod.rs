@@ -15,8 +15,18 @@ pub struct Customer {
     pub known: bool,
     /// In years, where it is known.
     pub age: Option<f32>,
-    /// Ids of the articles that they purchased.
+    /// Ids of the articles that they purchased, in the order asked for.
     pub purchased: Vec<String>,
+}
+
+/// The order of a customer's purchases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As the store has them at hand, an article once or several times.
+    #[default]
+    Any,
+    /// What they bought last first, each article once; of those bought at the same moment, by id.
+    NewestFirst,
 }
 
 /// Why a store can't answer.
@@ -41,8 +51,8 @@ pub enum StoreError {
 /// Customers and interactions. Every answer is as of now: what another process wrote before the question is in it.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What is known of this customer; of one who is not, only what they did.
-    async fn customer(&self, customer_id: &str) -> Result<Customer, StoreError>;
+    /// What is known of this customer; of one who is not, only what they did. One round trip, whatever the order.
+    async fn customer(&self, customer_id: &str, order: Order) -> Result<Customer, StoreError>;
 }
 
 /// Opens the store that a URL names.

@@ -8,7 +8,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Customer, Store, StoreError};
+use super::{Customer, Order, Store, StoreError};
 
 /// How many migrations stand in `catalog/migrations/sqlite/`; SQLite's `user_version` counts those that were applied.
 const SCHEMA_VERSION: i64 = 1;
@@ -18,6 +18,14 @@ const CUSTOMER: &str = "
     SELECT 1 AS profile, age, NULL AS article_id FROM customers WHERE customer_id = ?1
     UNION ALL
     SELECT 0, NULL, article_id FROM interactions WHERE customer_id = ?1 AND kind = 'purchase'";
+
+/// The same with the purchases in their order. What is sorted is one customer's.
+const CUSTOMER_NEWEST_FIRST: &str = "
+    SELECT 1 AS profile, age, NULL AS article_id, NULL AS last_bought FROM customers WHERE customer_id = ?1
+    UNION ALL
+    SELECT 0, NULL, article_id, max(occurred_at) FROM interactions WHERE customer_id = ?1 AND kind = 'purchase'
+    GROUP BY article_id
+    ORDER BY last_bought DESC, article_id";
 
 /// A SQLite file.
 #[derive(Clone, Debug)]
@@ -59,8 +67,12 @@ impl Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn customer(&self, customer_id: &str) -> Result<Customer, StoreError> {
-        let rows = sqlx::query(CUSTOMER).bind(customer_id).fetch_all(&self.pool).await?;
+    async fn customer(&self, customer_id: &str, order: Order) -> Result<Customer, StoreError> {
+        let question = match order {
+            Order::Any => CUSTOMER,
+            Order::NewestFirst => CUSTOMER_NEWEST_FIRST,
+        };
+        let rows = sqlx::query(question).bind(customer_id).fetch_all(&self.pool).await?;
         let mut customer = Customer::default();
         for row in rows {
             if row.try_get::<i64, _>(0)? == 1 {

@@ -1,4 +1,4 @@
-//! A predictor that keeps failing is left alone for a second, so that callers learn it at once and it gets air.
+//! A service that keeps failing is left alone for a second, so that callers learn it at once and it gets air.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,17 +16,35 @@ const IN_A_ROW: u32 = 5;
 const LEAST: u32 = 20;
 /// Seconds that are looked back on.
 const WINDOW: u64 = 10;
-/// How long it stays open before a call may try: a predictor that comes back is used within this time.
+/// How long it stays open before a call may try: a service that comes back is used within this time.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A call that had at least this long, or all the time that the upstream may take, and was late all the same was late through the
 /// upstream. With less, it may be its caller who was in a hurry, and others are not to suffer for that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Closed: calls pass. Open: they fail at once. Half open: one passes and decides.
+/// A circuit breaker over the calls to one service. Closed: calls pass. Open: they fail at once. Half open: one passes and decides.
+///
+/// It opens when five calls in a row failed, or half of at least twenty within ten seconds, and lets a call try after a second.
+///
+/// ```
+/// # use dataplane::{Kind, client::Breaker};
+/// # use tokio::time::Instant;
+/// # async fn ask() -> Result<(), Kind> { Ok(()) }
+/// # async fn call(breaker: &Breaker, deadline: Instant) -> Result<(), Kind> {
+/// let permit = breaker.admit(deadline).map_err(|_may_be_tried_in| Kind::UpstreamUnavailable)?;
+/// let answer = ask().await;
+/// match answer {
+///     Ok(()) => permit.succeeded(),
+///     Err(kind) => permit.failed(kind),
+/// }
+/// answer
+/// # }
+/// ```
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub struct Breaker {
     upstream: String,
     timeout: Duration,
+    patience: Duration,
     /// How many circuits to this upstream are open. While a model is replaced there are two, which know nothing of each other.
     shown: IntGauge,
     circuit: Mutex<Circuit>,
@@ -60,8 +78,9 @@ struct Second {
 }
 
 impl Breaker {
-    /// A closed circuit to the upstream of this name, which may take `timeout` for a call.
-    pub(super) fn new(upstream: &str, timeout: Duration, metrics: &Metrics) -> Self {
+    /// A closed circuit to the upstream of this name, which may take `timeout` for a call. `upstream_circuit_open` shows it.
+    #[must_use]
+    pub fn new(upstream: &str, timeout: Duration, metrics: &Metrics) -> Self {
         let circuit = Circuit {
             state: State::Closed,
             epoch: 0,
@@ -70,11 +89,22 @@ impl Breaker {
             begun: Instant::now(),
         };
         let shown = metrics.circuits(upstream);
-        Self { upstream: upstream.to_owned(), timeout, shown, circuit: Mutex::new(circuit) }
+        Self { upstream: upstream.to_owned(), timeout, patience: PATIENCE, shown, circuit: Mutex::new(circuit) }
     }
 
-    /// Lets a call pass whose caller waits until `deadline`, or says in what time it may be tried again.
-    pub(super) fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
+    /// The same for an upstream that is not at fault where a call had less than `patience` and less than its timeout: one second unless
+    /// this says otherwise.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Lets a call pass whose caller waits until `deadline`.
+    ///
+    /// # Errors
+    /// The circuit is open; in what time a call may be tried again.
+    pub fn admit(&self, deadline: Instant) -> Result<Permit<'_>, Duration> {
         let now = Instant::now();
         let mut circuit = self.lock();
         if let State::Open(until, kind) | State::HalfOpen(until, kind) = circuit.state {
@@ -83,14 +113,14 @@ impl Breaker {
             }
             circuit.state = State::HalfOpen(now + PAUSE, kind);
         }
-        let patient = deadline >= now + self.timeout.min(PATIENCE);
+        let patient = deadline >= now + self.timeout.min(self.patience);
         let deadline = deadline.min(now + self.timeout);
         Ok(Permit { breaker: self, epoch: circuit.epoch, deadline, patient, settled: false })
     }
 
     /// A probe of its health went well. Where calls could not reach it, that is all there is to know; where it answered late or with
     /// faults, a call has to show that it does better now, and may do so at once.
-    pub(super) fn healthy(&self) {
+    pub fn healthy(&self) {
         let mut circuit = self.lock();
         match circuit.state {
             State::Open(_, Kind::UpstreamUnavailable) | State::HalfOpen(_, Kind::UpstreamUnavailable) => {
@@ -186,7 +216,7 @@ enum End {
 
 /// A call that was let through. One that is dropped because its deadline passed was late; one whose caller left says nothing.
 #[derive(Debug)]
-pub(super) struct Permit<'a> {
+pub struct Permit<'a> {
     breaker: &'a Breaker,
     epoch: u64,
     deadline: Instant,
@@ -197,17 +227,17 @@ pub(super) struct Permit<'a> {
 
 impl Permit<'_> {
     /// It was answered, be it with a refusal.
-    pub(super) fn succeeded(self) {
+    pub fn succeeded(self) {
         self.ended(End::Succeeded);
     }
 
     /// The upstream is at fault.
-    pub(super) fn failed(self, kind: Kind) {
+    pub fn failed(self, kind: Kind) {
         self.ended(End::Failed(kind));
     }
 
     /// It says nothing of the upstream.
-    pub(super) fn untold(self) {
+    pub fn untold(self) {
         self.ended(End::Unknown);
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Failure {
 
 /// Why a call may be tried again: nothing of it was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub enum Reason {
     /// There was no connection.
     Connect,
     /// A connection that had been used before was closed, and not a byte of the answer came.
@@ -37,7 +37,8 @@ pub(super) enum Reason {
 
 impl Reason {
     /// As metrics name it.
-    pub(super) const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Closed => "closed",
@@ -113,6 +114,11 @@ impl Failure {
         Self { fault, ..Self::new(Kind::UpstreamInvalid, "failed", detail) }
     }
 
+    /// It does not explain.
+    pub(super) fn unimplemented(detail: impl fmt::Display) -> Self {
+        Self::new(Kind::Unimplemented, "does not explain", detail)
+    }
+
     /// Its answer ended too early, or is no HTTP.
     pub(super) fn broken_off(error: &dyn StdError) -> Self {
         Self { fault: true, ..Self::new(Kind::UpstreamInvalid, "broke off its answer", causes(error)) }
@@ -174,8 +180,9 @@ impl Failure {
     }
 }
 
-/// A Retry-After: seconds, or a date. One that has passed says nothing.
-pub(super) fn retry_after(text: &str) -> Option<Duration> {
+/// A `Retry-After`: seconds, or a date. One that has passed says nothing.
+#[must_use]
+pub fn retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -15,6 +15,7 @@ use super::{
     forward, metadata,
     shared::Shared,
     tls::Tls,
+    wanted,
 };
 use crate::{
     context::Context,
@@ -89,7 +90,7 @@ impl Grpc {
     pub(super) async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
         let message = write(&self.model, request).map_err(Failure::ours)?;
         let ask = async |mut client: Client, request| client.model_infer(request).await;
-        read(self.call(message, context, ask).await?, &self.outputs).map_err(Failure::invalid)
+        read(self.call(message, context, ask).await?, &wanted(request, &self.outputs)).map_err(Failure::invalid)
     }
 
     async fn call<T, R>(

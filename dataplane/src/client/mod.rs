@@ -3,8 +3,11 @@
 //! What goes wrong keeps its class (a refusal stays a refusal, no room stays no room, late is late) and loses its address. A call goes
 //! through the circuit `breaker`, is written and read by `rest` or `grpc`, over a connection of a `pool` or a `shared` one;
 //! `retry` says whether it is tried again, and `forward` what of the request's context travels with it.
+//!
+//! A model that calls some other service than a predictor has [`Breaker`], [`Retries`] and [`Tls`] for that.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,11 +38,12 @@ mod tls;
 mod v1;
 
 use address::{Address, Scheme};
-use breaker::{Breaker, Permit};
-use failure::{Failure, Reason};
+pub use breaker::{Breaker, Permit};
+use failure::Failure;
+pub use failure::{Reason, retry_after};
 use grpc::Grpc;
 use rest::Rest;
-use retry::Retries;
+pub use retry::Retries;
 pub use tls::Tls;
 
 /// Largest answer that is read; a ranker's is a few kilobytes.
@@ -96,7 +100,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Most retries of one call that found nobody, or was told to come back.
     pub retries: u32,
-    /// The outputs that are read of its answers; all where none is named. What else an answer holds can't spoil it.
+    /// The outputs that are read of its answers to requests that name none; all where none stands here. What else an answer holds can't
+    /// spoil it.
     pub outputs: Vec<String>,
 }
 
@@ -128,6 +133,13 @@ struct Inner {
     metrics: Metrics,
 }
 
+/// What a request is about.
+#[derive(Clone, Copy)]
+enum Verb {
+    Infer,
+    Explain,
+}
+
 /// What writes and reads calls.
 enum Wire {
     Rest(Box<Rest>),
@@ -149,10 +161,12 @@ impl Wire {
         }
     }
 
-    async fn infer(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
-        match self {
-            Self::Rest(rest) => rest.infer(request, context).await,
-            Self::Grpc(grpc) => grpc.infer(request, context).await,
+    async fn ask(&self, verb: Verb, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+        match (self, verb) {
+            (Self::Rest(rest), Verb::Infer) => rest.infer(request, context).await,
+            (Self::Rest(rest), Verb::Explain) => rest.explain(request, context).await,
+            // V2 has one verb: a request for explanations names their output.
+            (Self::Grpc(grpc), Verb::Infer | Verb::Explain) => grpc.infer(request, context).await,
         }
     }
 }
@@ -216,8 +230,8 @@ impl Predictor {
         self.0.protocol
     }
 
-    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have. For who looks after it: it is
-    /// asked whatever became of other calls. [`Predictor::metadata_for`] is for requests.
+    /// What its model says of itself. A V1 server that does not speak V2 too says nothing; then it is the columns that V1 rows have. For
+    /// who looks after it: it is asked whatever became of other calls. [`Predictor::metadata_for`] is for requests.
     ///
     /// # Errors
     /// It can't be reached, or does not answer with metadata.
@@ -250,8 +264,28 @@ impl Predictor {
     /// # Errors
     /// By class: refused, no room, unreachable, late, or an answer that is none.
     pub async fn infer(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
-        let ask = async |context: Context| self.0.call(request, &context).await;
-        self.guarded(self.protocol().operation(), context, ask, |permit| permit.succeeded()).await
+        self.ask(Verb::Infer, self.protocol().operation(), request, context).await
+    }
+
+    /// Asks why it scores the rows of `request` as it does: its output [`EXPLANATIONS`](crate::v1::EXPLANATIONS), BYTES of M ≤ N elements,
+    /// and the ids that say of which rows. A V2 predictor answers the outputs that the request names, that one among them.
+    ///
+    /// # Errors
+    /// As [`Predictor::infer`]; [`Kind::Unimplemented`] where a V1 predictor says that it does not explain.
+    pub async fn explain(&self, request: &InferRequest, context: &Context) -> Result<InferResponse> {
+        let operation = if self.protocol() == Protocol::V1 { "explain" } else { self.protocol().operation() };
+        self.ask(Verb::Explain, operation, request, context).await
+    }
+
+    async fn ask(
+        &self,
+        verb: Verb,
+        operation: &str,
+        request: &InferRequest,
+        context: &Context,
+    ) -> Result<InferResponse> {
+        let ask = async |context: Context| self.0.call(verb, request, &context).await;
+        self.guarded(operation, context, ask, |permit| permit.succeeded()).await
     }
 
     /// A call through the circuit, within its time, counted and traced. `answered` is what becomes of its permit where it was no fault.
@@ -305,11 +339,11 @@ impl Predictor {
 
 impl Inner {
     /// One call, with its retries.
-    async fn call(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+    async fn call(&self, verb: Verb, request: &InferRequest, context: &Context) -> Call<InferResponse> {
         self.retries.deposit();
         let mut done = 0;
         loop {
-            let failure = match self.wire.infer(request, context).await {
+            let failure = match self.wire.ask(verb, request, context).await {
                 Err(failure) => failure,
                 answer => return answer,
             };
@@ -320,6 +354,14 @@ impl Inner {
             tokio::time::sleep(pause).await;
             done += 1;
         }
+    }
+}
+
+/// The outputs that are read of an answer: those that its request names, else those that are `always` read.
+fn wanted<'a>(request: &InferRequest, always: &'a [String]) -> Cow<'a, [String]> {
+    match request.outputs.as_slice() {
+        [] => Cow::Borrowed(always),
+        named => named.iter().map(|output| output.name.clone()).collect(),
     }
 }
 

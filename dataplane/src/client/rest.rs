@@ -23,10 +23,11 @@ use super::{
     forward, metadata,
     pool::{Exclusive, Renewed},
     tls::Tls,
-    v1,
+    v1, wanted,
 };
 use crate::{
     context::Context,
+    error::Kind,
     infer::{InferRequest, InferResponse},
     model::ModelMetadata,
     v1::RowsCodec,
@@ -55,6 +56,7 @@ struct Paths {
     metadata: String,
     ready: String,
     infer: String,
+    explain: String,
 }
 
 /// How long a refusal of binary tensors is remembered.
@@ -122,7 +124,7 @@ impl Rest {
         renewed: Renewed,
     ) -> Result<Self, String> {
         let v1 = settings.protocol == Protocol::V1;
-        let infer = format!("{model}:predict");
+        let (infer, explain) = (format!("{model}:predict"), format!("{model}:explain"));
         let paths = Paths {
             server: address.path_to(&["v2"]),
             metadata: address.path_to(&["v2", "models", model]),
@@ -136,6 +138,7 @@ impl Rest {
             } else {
                 address.path_to(&["v2", "models", model, "infer"])
             },
+            explain: address.path_to(&["v1", "models", &explain]),
         };
         Ok(Self {
             model: model.to_owned(),
@@ -148,18 +151,40 @@ impl Rest {
         })
     }
 
-    /// What its model says of itself. A V1 server says nothing; then it is the columns that V1 rows have.
+    /// What its model says of itself.
     pub(super) async fn metadata(&self, context: &Context) -> Call<ModelMetadata> {
-        if let Rows::V1(rows, _) = &self.protocol {
-            let inputs = rows.columns.clone();
-            return Ok(ModelMetadata { name: self.model.clone(), inputs, ..ModelMetadata::default() });
+        match &self.protocol {
+            Rows::V1(rows, V1Form::Table) => self.table_metadata(rows, context).await,
+            Rows::V1(rows, V1Form::Rows) => Ok(self.columns(rows)),
+            Rows::V2 => {
+                let metadata = self.listed(context).await?;
+                // A server without metadata of its own speaks JSON.
+                let server = self.call(Method::GET, &self.paths.server, None, context).await;
+                self.binary.listed(server.map(|answer| answer.body).unwrap_or_default());
+                Ok(metadata)
+            }
         }
+    }
+
+    /// V1 says nothing of a model: then it is the columns that rows have. A server that speaks V2 as well, and there lists the input for
+    /// the ids that tables have, means the columns of its tables by the others.
+    async fn table_metadata(&self, rows: &RowsCodec, context: &Context) -> Call<ModelMetadata> {
+        let of_tables = |model: &ModelMetadata| model.inputs.iter().any(|input| input.name == rows.id_input);
+        match self.listed(context).await {
+            Ok(model) if of_tables(&model) => Ok(model),
+            // It is away, and what it lists is not known.
+            Err(failure) if matches!(failure.kind(), Kind::UpstreamUnavailable | Kind::UpstreamTimeout) => Err(failure),
+            _ => Ok(self.columns(rows)),
+        }
+    }
+
+    fn columns(&self, rows: &RowsCodec) -> ModelMetadata {
+        ModelMetadata { name: self.model.clone(), inputs: rows.columns.clone(), ..ModelMetadata::default() }
+    }
+
+    async fn listed(&self, context: &Context) -> Call<ModelMetadata> {
         let answer = self.call(Method::GET, &self.paths.metadata, None, context).await?;
-        let metadata = metadata::read_model(&answer.body, &self.model).map_err(Failure::invalid)?;
-        // A server without metadata of its own speaks JSON.
-        let server = self.call(Method::GET, &self.paths.server, None, context).await;
-        self.binary.listed(server.map(|answer| answer.body).unwrap_or_default());
-        Ok(metadata)
+        metadata::read_model(&answer.body, &self.model).map_err(Failure::invalid)
     }
 
     /// Whether its model says that it can answer now.
@@ -191,6 +216,22 @@ impl Rest {
         answer
     }
 
+    /// Asks for explanations. V2 has no verb of its own for that: the request names the output.
+    pub(super) async fn explain(&self, request: &InferRequest, context: &Context) -> Call<InferResponse> {
+        let rows = match &self.protocol {
+            Rows::V1(rows, V1Form::Table) => rows,
+            Rows::V1(_, V1Form::Rows) => return Err(Failure::unimplemented("plain rows have no explanations")),
+            Rows::V2 => return self.infer(request, context).await,
+        };
+        let body = rows.write_request(request).map_err(Failure::ours)?;
+        let sent = Some(Sent { body, json: None });
+        match self.call(Method::POST, &self.paths.explain, sent, context).await {
+            Ok(answer) => rows.read_explanations(&answer.body).map_err(Failure::invalid),
+            Err(failure) if failure.detail().starts_with("501") => Err(Failure::unimplemented(failure.detail())),
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn ask(&self, request: &InferRequest, binary: bool, context: &Context) -> Call<InferResponse> {
         let (body, json) = match &self.protocol {
             Rows::V1(rows, V1Form::Table) => rows.write_request(request).map(|body| (body, None)),
@@ -206,7 +247,7 @@ impl Rest {
         match &self.protocol {
             Rows::V1(rows, V1Form::Table) => rows.read_response(&answer.body),
             Rows::V1(rows, V1Form::Rows) => v1::read_response(rows, &answer.body),
-            Rows::V2 => v2::read_response(answer.json, &answer.body, &self.outputs),
+            Rows::V2 => v2::read_response(answer.json, &answer.body, &wanted(request, &self.outputs)),
         }
         .map_err(Failure::invalid)
     }

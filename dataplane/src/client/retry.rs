@@ -16,32 +16,47 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// Longest pause before any.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Says whether and when.
+/// Says whether a call to a service is tried again, and when. One for all calls to that service.
 #[derive(Debug)]
-pub(super) struct Retries {
+pub struct Retries {
     most: u32,
     tokens: Mutex<f64>,
 }
 
 impl Retries {
     /// At most `most` for one call.
-    pub(super) fn new(most: u32) -> Self {
+    #[must_use]
+    pub fn new(most: u32) -> Self {
         Self { most, tokens: Mutex::new(SAVINGS) }
     }
 
     /// A call begins.
-    pub(super) fn deposit(&self) {
+    pub fn deposit(&self) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         *tokens = (*tokens + DEPOSIT).min(SAVINGS);
     }
 
     /// The pause before a call that failed so is tried again, if it is, after as many retries `done`.
     pub(super) fn pause(&self, failure: &Failure, done: u32, remaining: Duration) -> Option<Duration> {
-        let reason = failure.retry().filter(|_| done < self.most)?;
+        self.pause_after(failure.retry()?, failure.retry_after(), done, remaining)
+    }
+
+    /// The pause before a call that failed for this reason is tried again, after as many retries `done`: the service's own `retry_after`
+    /// where it said one. Nothing where it is not tried again: there were enough retries, or no time `remaining` is left for the pause.
+    pub fn pause_after(
+        &self,
+        reason: Reason,
+        retry_after: Option<Duration>,
+        done: u32,
+        remaining: Duration,
+    ) -> Option<Duration> {
+        if done >= self.most {
+            return None;
+        }
         let most = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(done).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
         // Anywhere up to the longest: callers who failed together should not come back together.
         let jitter = most.mul_f64(fastrand::f64());
-        let pause = match (failure.retry_after(), reason) {
+        let pause = match (retry_after, reason) {
             (Some(after), _) => after.saturating_add(jitter),
             (None, Reason::Closed) => Duration::ZERO,
             (None, _) => jitter,

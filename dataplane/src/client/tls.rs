@@ -1,4 +1,4 @@
-//! Whom to believe: the certificates that vouch for predictors.
+//! Whom to believe: the certificates that vouch for the services behind this one.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// TLS towards a predictor. Clones share it.
+/// TLS towards a service behind this one. Clones share it.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
@@ -44,6 +44,18 @@ impl Tls {
                 }
             }
         }
+        Self::believing(roots)
+    }
+
+    /// Believes nobody: for a client that wants to be told of TLS also where it speaks in plain.
+    ///
+    /// # Errors
+    /// Never with the cryptography that is built in.
+    pub fn none() -> Result<Self, String> {
+        Self::believing(RootCertStore::empty())
+    }
+
+    fn believing(roots: RootCertStore) -> Result<Self, String> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -52,9 +64,15 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
+    /// For a client of one's own: whom to believe, and ring's cryptography. No protocol (ALPN) is named yet.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.0)
+    }
+
     /// The same for connections that speak `protocol` (its ALPN name).
     pub(super) fn speaking(&self, protocol: &[u8]) -> Arc<ClientConfig> {
-        let mut config = ClientConfig::clone(&self.0);
+        let mut config = self.client_config();
         config.alpn_protocols = vec![protocol.to_vec()];
         Arc::new(config)
     }

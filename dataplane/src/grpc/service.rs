@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use tonic::{Request, Response, Status, async_trait, server::UnaryService};
 
 use super::{
-    ACCEPT_ENCODING,
+    ACCEPT_ENCODING, PROTOCOL,
     codec::Asked,
     decode, encode,
     proto::{
@@ -112,7 +112,7 @@ impl GrpcInferenceService for Service {
 
 /// Answers what was asked.
 pub(super) async fn answer(handler: &Handler, asked: Asked, inference: &Inference) -> Result<quick::Answer> {
-    inference.begins("grpc", handler, asked.model());
+    inference.begins(PROTOCOL, handler, asked.model());
     infer(handler, asked, inference.context()).await
 }
 

@@ -7,7 +7,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Poll, Waker, ready},
-    time::Duration,
 };
 
 use axum::{
@@ -18,7 +17,7 @@ use axum::{
 use futures_util::FutureExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
@@ -46,9 +45,6 @@ const STREAMS: u32 = 256;
 
 /// A head may be no larger than this. It bounds what a connection can make the server hold, and bodies and answers stream through.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// How often an HTTP/2 caller is asked for a sign of life, and how long it has for it: one that is gone frees its requests' threads.
-const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -219,11 +215,7 @@ pub(super) fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // Hyper's own limit counts idle time as a head's, and makes a timer for every request.
     http.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
-    let (interval, timeout) = PING;
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(interval)
-        .keep_alive_timeout(timeout)
-        .max_concurrent_streams(STREAMS);
+    // No pings: the kernel finds out who is gone, on HTTP/1 too, and costs no request a timer.
+    http.http2().max_concurrent_streams(STREAMS);
     http
 }

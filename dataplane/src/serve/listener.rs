@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -26,6 +27,12 @@ const BACKLOG: u32 = 1024;
 
 /// Who shares a machine's socket may speak on it: the server's user and group.
 const SOCKET_MODE: u32 = 0o660;
+
+/// A caller that is silent for so long is asked for a sign of life by the kernel, as often, and so many times: one that is gone frees
+/// its requests' threads.
+const SILENT: Duration = Duration::from_secs(20);
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+const ASKED: u32 = 2;
 
 /// Pause after a failed accept: what it lacked, a file descriptor most likely, must come back first.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -72,6 +79,9 @@ impl Listener {
     async fn tcp(flag: &str, address: SocketAddr) -> Result<Self, String> {
         let refused = |error| format!("{flag}: {address} can't be bound: {error}");
         let listener = TcpListener::bind(address).await.map_err(refused)?;
+        // What it accepts is as it is.
+        let alive = TcpKeepalive::new().with_time(SILENT).with_interval(ASKED_EVERY).with_retries(ASKED);
+        SockRef::from(&listener).set_tcp_keepalive(&alive).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?.to_string();
         Ok(Self { socket: Socket::Tcp(listener), address })
     }
@@ -251,7 +261,21 @@ impl Seldom {
 mod tests {
     use std::io::{Error, ErrorKind};
 
-    use super::pending;
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Listener, SILENT, Socket, pending};
+
+    #[tokio::test]
+    async fn a_caller_who_is_gone_without_a_word_is_found_out() {
+        let Socket::Tcp(listener) = Listener::tcp("", ([127, 0, 0, 1], 0).into()).await.unwrap().socket else {
+            panic!()
+        };
+        let _caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = TcpListener::accept(&listener).await.unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert_eq!((accepted.keepalive().unwrap(), accepted.tcp_keepalive_time().unwrap()), (true, SILENT));
+    }
 
     #[test]
     fn who_left_the_backlog_does_not_lose_the_others() {

@@ -11,7 +11,7 @@ pub struct TelemetryArgs {
     #[arg(long, env = "HEMLINE_ACCESS_LOG", action = ArgAction::Set, num_args = 0..=1, default_value = "true", default_missing_value = "true", value_parser = flag)]
     pub access_log: bool,
 
-    /// Tell callers in `server-timing` what the steps of an inference took
+    /// Tell callers over REST in `server-timing` what the steps of an inference took
     #[arg(long, env = "HEMLINE_SERVER_TIMING", action = ArgAction::Set, num_args = 0..=1, default_value = "true", default_missing_value = "true", value_parser = flag)]
     pub server_timing: bool,
 

@@ -78,6 +78,8 @@ impl Collector {
         let exporter = match protocol {
             OtlpProtocol::Grpc => builder.with_tonic().with_endpoint(endpoint).build(),
             OtlpProtocol::Http => {
+                // A client that knows TLS wants cryptography, also where nothing is encrypted. Whoever chose one before is right.
+                drop(rustls::crypto::ring::default_provider().install_default());
                 builder.with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build()
             }
         };

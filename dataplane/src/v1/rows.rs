@@ -4,9 +4,9 @@
 //! answered by `{"scores": […], "article_ids": […]}`. The keys are the model's to name.
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
-use super::{Predictions, V1Codec};
+use super::{EXPLANATIONS, Predictions, V1Codec};
 use crate::{
     error::{Error, Result},
     infer::{InferRequest, InferResponse},
@@ -15,7 +15,8 @@ use crate::{
     tensor::{BytesData, Data, Datatype, Tensor},
 };
 
-/// Rows and ids under keys of one's own. Serves a model ([`V1Codec`]) and calls one (`write_request`, `read_response`).
+/// Rows and ids under keys of one's own. Serves a model ([`V1Codec`]) and calls one (`write_request`, `read_response`,
+/// `read_explanations`).
 #[derive(Clone, Debug, Default)]
 pub struct RowsCodec {
     /// Key of the rows, for example `ranking_features`.
@@ -30,7 +31,7 @@ pub struct RowsCodec {
     pub scores: String,
     /// The output tensor that carries the scores.
     pub score_output: String,
-    /// The columns of a row, in order.
+    /// The columns of a row, in order. A request may leave out optional ones at the end.
     pub columns: Vec<TensorMetadata>,
 }
 
@@ -58,17 +59,21 @@ impl RowsCodec {
         Ok(InferRequest::of(columns.chain([Tensor::column(&self.id_input, ids)]).collect()))
     }
 
-    /// How many rows there are, and their columns.
+    /// How many rows there are, and their columns. Those at the end that are optional may be left out, of all rows alike.
     fn read_rows(&self, mut cursor: Cursor<'_>) -> Result<(usize, Vec<Data>)> {
         let mut columns: Vec<_> = self.columns.iter().map(|column| Data::zeros(column.datatype, 0)).collect();
-        let mut row = 0;
+        let (mut row, mut widths) = (0, self.required()..=self.columns.len());
         while cursor.next() {
-            let wanted = self.columns.len();
-            let width = || Error::invalid(format!("field `{}[{row}]`: expected a list of {wanted} values", self.rows));
+            let width = || {
+                let (least, most) = (widths.start(), widths.end());
+                let wanted = if least == most { most.to_string() } else { format!("{least} to {most}") };
+                Error::invalid(format!("field `{}[{row}]`: expected a list of {wanted} values", self.rows))
+            };
             if !cursor.enter() {
                 return Err(width());
             }
-            let mut cells = columns.iter_mut().zip(&self.columns).enumerate();
+            let mut cells = columns.iter_mut().zip(&self.columns).take(*widths.end()).enumerate();
+            let mut read = 0;
             while cursor.next() {
                 let (position, (data, column)) = cells.next().ok_or_else(width)?;
                 take(data, &mut cursor).map_err(|token| {
@@ -76,13 +81,20 @@ impl RowsCodec {
                     let place = format!("field `{rows}[{row}][{position}]` (`{name}`)");
                     Error::invalid(format!("{place}: expected {datatype}, got {got}"))
                 })?;
+                read += 1;
             }
-            if cells.next().is_some() {
+            if !widths.contains(&read) {
                 return Err(width());
             }
-            row += 1;
+            (row, widths) = (row + 1, read..=read);
         }
+        columns.truncate(*widths.end());
         Ok((row, columns))
+    }
+
+    /// How many columns every row has: all up to the last that may not be left out.
+    fn required(&self) -> usize {
+        self.columns.iter().rposition(|column| !column.optional).map_or(0, |last| last + 1)
     }
 
     fn read_ids(&self, mut cursor: Cursor<'_>) -> Result<Data> {
@@ -110,16 +122,21 @@ impl RowsCodec {
         write(body, &Rows { columns: &columns, count })
     }
 
-    /// The body that asks a V1 server for the scores of `request`'s rows.
+    /// The body that asks a V1 server about `request`'s rows. Its inputs but the ids are the columns, in their order: those of
+    /// [`RowsCodec::columns`], unless the server lists others.
     ///
     /// # Errors
-    /// A column or the ids are missing from the request.
+    /// The ids are missing from the request, or a column has not as many rows.
     pub fn write_request(&self, request: &InferRequest) -> Result<Vec<u8>> {
-        let columns = self.columns_of(request)?;
         let ids = request.required(&self.id_input)?.data();
-        if let Some(column) = columns.iter().position(|column| column.len() != ids.len()) {
-            let (name, got, wanted) = (&self.columns[column].name, columns[column].len(), ids.len());
-            return Err(Error::internal(format!("column `{name}` has {got} rows, and there are {wanted} ids")));
+        let columns = request.inputs.iter().filter(|input| input.name() != self.id_input);
+        let columns: Vec<_> = columns.map(Tensor::data).collect();
+        if let Some(column) = columns.iter().find(|column| column.len() != ids.len()) {
+            return Err(Error::internal(format!(
+                "a column has {} rows, and there are {} ids",
+                column.len(),
+                ids.len()
+            )));
         }
         let rows = Rows { columns: &columns, count: ids.len() };
         let mut body = Vec::with_capacity(32 * ids.len() * (columns.len() + 1) / 2 + 64);
@@ -136,37 +153,65 @@ impl RowsCodec {
         Ok(body)
     }
 
-    /// The scores, and the ids where the server gives them, of a V1 server's answer to one instance.
+    /// The scores, and the ids where the server gives them, of a V1 server's answer to one instance. What else the prediction says in a
+    /// string, a number or a bool are parameters of the answer, by its key.
     ///
     /// # Errors
     /// The body is not such an answer. The text is for the log: it describes another server's fault.
     pub fn read_response(&self, body: &[u8]) -> Result<InferResponse, String> {
         #[derive(Deserialize)]
         struct Body {
-            predictions: Vec<serde_json::Map<String, Value>>,
+            predictions: Vec<Map<String, Value>>,
         }
         let body: Body = serde_json::from_slice(body).map_err(|error| format!("no V1 answer: {error}"))?;
-        let [prediction] = body.predictions.as_slice() else {
-            return Err(format!("{} predictions for one instance", body.predictions.len()));
-        };
+        let mut prediction = sole(body.predictions, "predictions")?;
         let scores: Option<Vec<f32>> = prediction
-            .get(&self.scores)
+            .remove(&self.scores)
+            .as_ref()
             .and_then(Value::as_array)
             .and_then(|scores| scores.iter().map(|score| score.as_f64().map(narrow)).collect());
         let scores = scores.ok_or_else(|| format!("no list of numbers under `{}`", self.scores))?;
         let mut outputs = vec![Tensor::vector(&self.score_output, scores)];
-        if let Some(ids) = prediction.get(&self.ids).filter(|ids| !ids.is_null()) {
-            let ids: Option<BytesData> = ids
-                .as_array()
-                .and_then(|ids| ids.iter().map(Value::as_str).collect::<Option<Vec<_>>>())
-                .map(BytesData::from_iter);
-            outputs.push(Tensor::vector(
-                &self.id_output,
-                ids.ok_or_else(|| format!("no list of strings under `{}`", self.ids))?,
-            ));
+        outputs.extend(self.answered_ids(&mut prediction)?);
+        let parameters = prediction.into_iter();
+        let parameters = parameters.filter_map(|(name, value)| Some((name, serde_json::from_value(value).ok()?)));
+        Ok(InferResponse { parameters: parameters.collect(), ..InferResponse::of(outputs) })
+    }
+
+    /// The texts, under [`EXPLANATIONS`], and the ids where the server gives them, of a V1 server's answer to `:explain` of one instance.
+    ///
+    /// # Errors
+    /// As [`RowsCodec::read_response`].
+    pub fn read_explanations(&self, body: &[u8]) -> Result<InferResponse, String> {
+        #[derive(Deserialize)]
+        struct Body {
+            explanations: Vec<Map<String, Value>>,
         }
+        let body: Body = serde_json::from_slice(body).map_err(|error| format!("no V1 explanation: {error}"))?;
+        let mut explanation = sole(body.explanations, "explanations")?;
+        let texts = explanation.remove(EXPLANATIONS).as_ref().and_then(texts);
+        let texts = texts.ok_or_else(|| format!("no list of strings under `{EXPLANATIONS}`"))?;
+        let mut outputs = vec![Tensor::vector(EXPLANATIONS, texts)];
+        outputs.extend(self.answered_ids(&mut explanation)?);
         Ok(InferResponse::of(outputs))
     }
+
+    /// Takes the ids out of a prediction, if it has any.
+    fn answered_ids(&self, prediction: &mut Map<String, Value>) -> Result<Option<Tensor>, String> {
+        let Some(ids) = prediction.remove(&self.ids).filter(|ids| !ids.is_null()) else { return Ok(None) };
+        let ids = texts(&ids).ok_or_else(|| format!("no list of strings under `{}`", self.ids))?;
+        Ok(Some(Tensor::vector(&self.id_output, ids)))
+    }
+}
+
+fn texts(list: &Value) -> Option<BytesData> {
+    let texts = list.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
+    Some(BytesData::from_iter(texts))
+}
+
+/// The one item of a list, as there is one for each instance.
+fn sole<T>(list: Vec<T>, of: &str) -> Result<T, String> {
+    <[T; 1]>::try_from(list).map(|[item]| item).map_err(|list| format!("{} {of} for one instance", list.len()))
 }
 
 #[allow(clippy::cast_possible_truncation)] // a score is FP32 on every other path too

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    alive::Alive,
     caught,
     queue::{Fit, Receiver, Refused, Sender, Ticket, queue},
     sync::{mpsc, oneshot, thread},
@@ -47,8 +48,13 @@ pub(super) fn start<S: Send + 'static, T: Send + 'static>(
     let pace = Arc::new(Pace { threads: states.len().max(1), places, nanos: AtomicU64::new(0) });
     for (number, state) in states.into_iter().enumerate() {
         let turns = Turns { queue: receiver.clone(), pace: pace.clone() };
-        let serve = serve.clone();
-        thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(state, &turns))?;
+        let (serve, alive) = (serve.clone(), Alive::new());
+        thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+            serve(state, &turns);
+            // The last of all: what the thread had is gone.
+            drop((serve, turns));
+            drop(alive);
+        })?;
     }
     Ok(Entrance { queue: sender, pace, metrics: admission.metrics })
 }

@@ -11,7 +11,7 @@ use crate::{
     echo::{Echo, Shelf, echoing},
     golden, openapi,
     serving::{Answer, Server, Toy, server, serving},
-    toy::Process,
+    toy::{Process, client},
 };
 
 const V1: &str = r#"{"instances":[{"rows":[[1,10],[2.5,20]],"ids":["x","y"]}]}"#;
@@ -152,7 +152,7 @@ fn without_id(mut answer: Answer) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_level_is_told_and_changed_as_agreed() {
     let toy = Process::start(&["--enable-control"]);
-    let client = reqwest::Client::new();
+    let client = client();
     let url = format!("{}/v2/logging", toy.url);
     let level = r#"{"level":"warn"}"#;
     for (name, request, method, body) in [

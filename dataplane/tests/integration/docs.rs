@@ -38,7 +38,7 @@ fn tests_named_in(text: &str) -> BTreeSet<(String, String)> {
 #[test]
 fn every_test_that_a_document_names_exists() {
     let mut files = Vec::new();
-    for folder in ["dataplane/src", "dataplane/tests", "transformer", "predictor-gbdt", "e2e"] {
+    for folder in ["dataplane/src", "dataplane/tests", "transformer", "predictor-gbdt", "predictor-llm", "e2e"] {
         sources(&repository().join(folder), &mut files);
     }
     let mut named = BTreeSet::new();
@@ -88,15 +88,17 @@ fn settings(help: &str) -> Vec<String> {
 #[test]
 fn the_settings_in_the_manual_are_those_of_help() {
     let of = |program: &str| settings(&read(Path::new(program).join("tests/golden/help.txt")));
-    let (transformer, predictor) = (of("transformer"), of("predictor-gbdt"));
-    let shared: Vec<_> = transformer.iter().filter(|row| predictor.contains(row)).cloned().collect();
+    let [transformer, gbdt, llm] = ["transformer", "predictor-gbdt", "predictor-llm"].map(of);
+    let shared = transformer.iter().filter(|row| gbdt.contains(row) && llm.contains(row));
+    let shared: Vec<_> = shared.cloned().collect();
     let own = |rows: &[String]| rows.iter().filter(|row| !shared.contains(row)).cloned().collect::<Vec<_>>();
     let head = "| flag | environment | default | meaning |\n| --- | --- | --- | --- |";
     let titled = |title: &str, rows: &[String]| format!("{title}\n\n{head}\n{}\n", rows.join("\n"));
     let tables = [
-        titled("Both servers:", &shared),
+        titled("Every server:", &shared),
         titled("The transformer's own:", &own(&transformer)),
-        titled("predictor-gbdt's own:", &own(&predictor)),
+        titled("predictor-gbdt's own:", &own(&gbdt)),
+        titled("predictor-llm's own:", &own(&llm)),
     ];
     let (path, manual) = (repository().join("docs/operations.md"), read("docs/operations.md"));
     let (begin, end) = ("<!-- settings: written by `make golden` -->\n", "<!-- end of settings -->");

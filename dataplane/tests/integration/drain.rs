@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use tempfile::tempdir;
 use tonic::transport::Endpoint;
 
@@ -11,7 +11,7 @@ use crate::{
         self,
         wire::{Contents, InferRequest, Tensor, floats, tensor, typed},
     },
-    toy::Process,
+    toy::{Process, client},
     wire::{Http2, ask, connect, ends, get, metric, pause, post, read, reply, send, soon},
 };
 
@@ -33,7 +33,7 @@ async fn until_under_way(toy: &Process, count: f64) {
 /// A request under way, seen so by the server.
 async fn under_way(toy: &Process) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
     let url = format!("{}/v1/models/toy:predict", toy.url);
-    let asked = tokio::spawn(async move { Client::new().post(url).body(BODY).send().await });
+    let asked = tokio::spawn(async move { client().post(url).body(BODY).send().await });
     until_under_way(toy, 1.0).await;
     asked
 }
@@ -48,7 +48,7 @@ fn message() -> InferRequest {
 
 async fn ready(toy: &Process) -> Option<StatusCode> {
     // A client of its own each time: a kept connection outlives the listener.
-    let answer = Client::new().get(format!("{}/v2/health/ready", toy.url)).send().await;
+    let answer = client().get(format!("{}/v2/health/ready", toy.url)).send().await;
     answer.ok().map(|answer| answer.status())
 }
 
@@ -58,7 +58,7 @@ async fn readiness_goes_first_and_requests_under_way_are_answered() {
     assert_eq!(ready(&toy).await, Some(StatusCode::OK));
     let asked = under_way(&toy).await;
     // Connections that are open and ask nothing don't hold up the end.
-    let (kept, silent) = (Client::new(), TcpStream::connect(toy.url.trim_start_matches("http://")).unwrap());
+    let (kept, silent) = (client(), TcpStream::connect(toy.url.trim_start_matches("http://")).unwrap());
     kept.get(format!("{}/v2", toy.url)).send().await.unwrap().text().await.unwrap();
     toy.signal("TERM");
     while ready(&toy).await == Some(StatusCode::OK) {

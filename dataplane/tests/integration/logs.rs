@@ -1,16 +1,15 @@
 //! Log lines: one JSON object each, and those of a request say whose they are.
 
-use reqwest::Client;
 use serde_json::Value;
 
-use crate::toy::Process;
+use crate::toy::{Process, client};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 async fn logged(arguments: &[&str], requests: &[(&str, &str)]) -> Vec<Value> {
     let toy = Process::start(arguments);
     for (path, body) in requests {
-        let request = Client::new().post(format!("{}{path}", toy.url)).body((*body).to_owned());
+        let request = client().post(format!("{}{path}", toy.url)).body((*body).to_owned());
         let request =
             request.header("x-request-id", "req\"7").header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
         request.send().await.unwrap();
@@ -110,8 +109,8 @@ async fn without_an_access_log_only_refusals_and_failures_are_lines() {
 async fn the_filter_can_be_read_and_changed_where_control_calls_are_on() {
     let toy = Process::start(&["--enable-control"]);
     let url = format!("{}/v2/logging", toy.url);
-    let level = || async { Client::new().get(&url).send().await.unwrap().text().await.unwrap() };
-    let change = async |body: &'static str| Client::new().post(&url).body(body).send().await.unwrap();
+    let level = || async { client().get(&url).send().await.unwrap().text().await.unwrap() };
+    let change = async |body: &'static str| client().post(&url).body(body).send().await.unwrap();
     assert_eq!(level().await, r#"{"level":"info"}"#);
     for wrong in [
         r#"{"level": "nonsense=nonsense"}"#,
@@ -142,8 +141,8 @@ async fn the_filter_can_be_read_and_changed_where_control_calls_are_on() {
 async fn the_filter_is_nobodys_where_control_calls_are_off() {
     let toy = Process::start(&[]);
     let url = format!("{}/v2/logging", toy.url);
-    assert_eq!(Client::new().get(&url).send().await.unwrap().status(), 403);
-    assert_eq!(Client::new().post(&url).body(r#"{"level": "trace"}"#).send().await.unwrap().status(), 403);
+    assert_eq!(client().get(&url).send().await.unwrap().status(), 403);
+    assert_eq!(client().post(&url).body(r#"{"level": "trace"}"#).send().await.unwrap().status(), 403);
     toy.signal("INT");
     toy.end();
 }

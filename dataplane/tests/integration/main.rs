@@ -37,6 +37,7 @@ mod predictor;
 mod predictor_binary;
 mod predictor_connections;
 mod predictor_dials;
+mod predictor_explain;
 mod predictor_failures;
 mod predictor_foreign;
 mod predictor_grpc;

@@ -163,3 +163,13 @@ async fn what_is_loaded_and_where_it_runs_is_told() {
     let age = now - server.metric("process_start_time_seconds").await.unwrap();
     assert!((-10.0..86_400.0).contains(&age), "{age}");
 }
+
+#[tokio::test]
+async fn a_models_own_metrics_are_shown_beside_the_servers() {
+    let server = server();
+    let own = prometheus::IntCounter::new("toys_total", "Toys.").unwrap();
+    server.handler.metrics.register(own.clone()).unwrap();
+    own.inc();
+    assert_eq!(server.metric("toys_total").await, Some(1.0));
+    assert!(server.handler.metrics.register(own).is_err(), "a name is taken once");
+}

@@ -18,10 +18,10 @@ use axum::{
     serve::ListenerExt,
 };
 use dataplane::{
-    BytesData, Context, InferRequest, RequestedOutput, Tensor,
+    BytesData, Context, InferRequest, Kind, RequestedOutput, Tensor,
     client::{Predictor, Protocol, Settings},
     context::Trace,
-    grpc::proto::ModelInferResponse,
+    grpc::proto::{InferParameter, ModelInferResponse, infer_parameter::ParameterChoice},
     metrics::Metrics,
 };
 use serde_json::json;
@@ -109,7 +109,7 @@ impl Mock {
     }
 
     /// The one request, as a golden file shows it.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let got = self.only();
         let content_type = got.headers.get("content-type").map_or("", |value| value.to_str().unwrap());
         format!("{}\ncontent-type: {content_type}\n\n{}\n", got.line, std::str::from_utf8(&got.body).unwrap())
@@ -165,12 +165,45 @@ async fn v2_sends_the_id_parameters_and_outputs_that_a_request_has() {
 
 #[tokio::test]
 async fn v1_rows_are_sent_as_agreed_and_their_answer_read() {
-    let answer = json!({"predictions": [{"sums": [11, -2.4], "ids": ["x", "y"], "more": 1}], "also": {}});
+    let answer = json!({"predictions": [{"sums": [11, -2.4], "ids": ["x", "y"]}], "also": {}});
     let mock = Mock::answering(200, &[], answer.to_string()).await;
     let response = predictor(&mock.address, Protocol::V1).infer(&request(), &context()).await.unwrap();
     assert_eq!(response.f32s("sum").unwrap(), [11.0, -2.4]);
     assert_eq!(response.bytes("id").unwrap().get(1), Some(b"y".as_slice()));
+    assert!(response.parameters.is_empty());
     golden::check("client/v1_predict.http", &mock.shown());
+}
+
+#[tokio::test]
+async fn what_an_answer_says_beside_its_scores_are_parameters_whatever_the_protocol() {
+    let told = json!({"degraded": "away", "defaults": 2, "share": 0.5, "fast": true});
+    let more = json!({"none": null, "list": [1], "object": {"a": 1}});
+    let mut prediction = json!({"sums": [1, 2]});
+    let (mut parameters, mut sent) = (told.clone(), ModelInferResponse::default());
+    for (name, value) in more.as_object().unwrap() {
+        parameters[name] = value.clone();
+    }
+    for (name, value) in parameters.as_object().unwrap() {
+        prediction[name] = value.clone();
+    }
+    for (name, choice) in [
+        ("degraded", ParameterChoice::StringParam("away".to_owned())),
+        ("defaults", ParameterChoice::Int64Param(2)),
+        ("share", ParameterChoice::DoubleParam(0.5)),
+        ("fast", ParameterChoice::BoolParam(true)),
+    ] {
+        sent.parameters.insert(name.to_owned(), InferParameter { parameter_choice: Some(choice) });
+    }
+    let v1 = json!({"predictions": [prediction]}).to_string();
+    let v2 = json!({"outputs": [], "parameters": parameters}).to_string();
+    for (protocol, mock) in [
+        (Protocol::V1, Mock::answering(200, &[], v1).await),
+        (Protocol::V2, Mock::answering(200, &[], v2).await),
+        (Protocol::GrpcV2, Mock::serving(move |_, _| good(&sent)).await),
+    ] {
+        let response = predictor(&mock.address, protocol).infer(&request(), &context()).await.unwrap();
+        assert_eq!(serde_json::to_value(&response.parameters).unwrap(), told, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
@@ -191,8 +224,37 @@ async fn metadata_is_read_with_the_nulls_of_kserves_python_server() {
 
 #[tokio::test]
 async fn a_v1_predictor_takes_the_columns_of_its_rows() {
-    let metadata = predictor("127.0.0.1:9", Protocol::V1).metadata(&context()).await.unwrap();
-    assert_eq!(metadata.inputs, rows().columns);
+    for (status, body) in [(404, ""), (500, ""), (200, "no metadata"), (200, r#"{"inputs": []}"#), (200, OTHER_INPUT)] {
+        let mock = Mock::answering(status, &[], body).await;
+        let metadata = predictor(&mock.address, Protocol::V1).metadata(&context()).await.unwrap();
+        assert_eq!(metadata.inputs, rows().columns, "{status} {body}");
+    }
+}
+
+/// Metadata of a server whose tensors are no tables of ours.
+const OTHER_INPUT: &str = r#"{"inputs": [{"name": "input-0", "datatype": "FP32", "shape": [-1, 2]}]}"#;
+
+#[tokio::test]
+async fn or_the_inputs_beside_the_ids_that_it_lists_by_v2() {
+    let inputs = json!([{"name": "b", "datatype": "FP32", "shape": [-1, 1]}, {"name": "id", "datatype": "BYTES", "shape": [-1, 1]}]);
+    let (metadata, answer) = (json!({"inputs": inputs}).to_string(), r#"{"predictions": [{"sums": [1, 2]}]}"#);
+    let mock =
+        Mock::serving(move |got, _| if got.line.starts_with("GET") { metadata.clone() } else { answer.to_owned() })
+            .await;
+    let predictor = predictor(&mock.address, Protocol::V1);
+    let listed = predictor.metadata(&context()).await.unwrap();
+    let names: Vec<_> = listed.inputs.iter().map(|input| input.name.as_str()).collect();
+    assert_eq!(names, ["b", "id"]);
+    let sent = request().inputs.into_iter().filter(|input| names.contains(&input.name())).collect();
+    predictor.infer(&InferRequest::of(sent), &context()).await.unwrap();
+    assert_eq!(mock.got()[1].body, r#"{"instances":[{"rows":[[10.0],[-2.5]],"ids":["x","é\"\n"]}]}"#);
+}
+
+#[tokio::test]
+async fn while_a_v1_predictor_is_away_nothing_is_known_of_it() {
+    let away = Mock::answering(503, &[], "").await;
+    let error = predictor(&away.address, Protocol::V1).metadata(&context()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::UpstreamUnavailable);
 }
 
 #[tokio::test]

@@ -14,6 +14,12 @@ use serde_json::Value;
 const FREE_PORTS: [&str; 4] = ["--host", "127.0.0.1", "--http-port", "0"];
 const TOY: [&str; 6] = ["--host", "127.0.0.1", "--http-port", "0", "--model-name", "toy"];
 
+/// An HTTP client. Another crate of the workspace may ask reqwest for TLS, and then a client is not to be had without cryptography.
+pub(crate) fn client() -> reqwest::Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
+}
+
 fn program(example: &str) -> PathBuf {
     // cargo puts examples beside the folder of test binaries.
     let path = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example);

@@ -20,7 +20,6 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use prost::Message;
-use reqwest::Client;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -33,7 +32,7 @@ use tonic::{
 use crate::{
     predictor::{Mock, predictor},
     serving::{columns, rows, serving},
-    toy::Process,
+    toy::{Process, client},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -134,7 +133,7 @@ async fn collected(protocol: OtlpProtocol, arguments: &[&str], requests: &[Asked
     let name = if protocol == OtlpProtocol::Grpc { "grpc" } else { "http" };
     let toy = Process::start(&[&["--otlp-endpoint", &collector.address, "--otlp-protocol", name], arguments].concat());
     for (path, body, headers) in requests {
-        let request = Client::new().post(format!("{}{path}", toy.url)).body((*body).to_owned());
+        let request = client().post(format!("{}{path}", toy.url)).body((*body).to_owned());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         request.send().await.unwrap();
     }
@@ -275,10 +274,10 @@ async fn only_inferences_that_are_sampled_are_traced() {
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let toy = Process::start(&["--otlp-endpoint", &free, "--otlp-protocol", "http", "--otlp-sample", "1"]);
-    let answer = Client::new().post(format!("{}/v1/models/toy:predict", toy.url)).body(GOOD).send().await.unwrap();
+    let answer = client().post(format!("{}/v1/models/toy:predict", toy.url)).body(GOOD).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let failed = || async {
-        let text = Client::new().get(format!("{}/metrics", toy.url)).send().await.unwrap().text().await.unwrap();
+        let text = client().get(format!("{}/metrics", toy.url)).send().await.unwrap().text().await.unwrap();
         text.contains("otlp_spans_total{outcome=\"failed\"} 1\n")
     };
     while !failed().await {

@@ -1,8 +1,9 @@
 //! V1: predict, and the questions around it.
 
-use serde_json::json;
+use dataplane::{Datatype, InferRequest, ModelMetadata, Result, TensorMetadata, v1::V1Codec};
+use serde_json::{json, value::RawValue};
 
-use crate::serving::server;
+use crate::serving::{columns, rows, server};
 
 const PREDICT: &str = "/v1/models/sum:predict";
 const ONE: &str = r#"{"instances": [{"rows": [[1, 10], [2.5, 20]], "ids": ["x", "y"]}]}"#;
@@ -221,4 +222,34 @@ async fn a_draining_server_says_so_for_each_model_and_still_answers() {
     server.get("/v1/models/sum").await.refuses(503, "not_ready", "Server is not ready: draining.");
     server.get("/v2/models/sum/ready").await.refuses(503, "not_ready", "Server is not ready: draining.");
     server.post(PREDICT, ONE).await.json();
+}
+
+#[test]
+fn optional_columns_at_the_end_may_be_left_out_of_all_rows_alike() {
+    let optional = ["c", "d"].map(|name| TensorMetadata::optional(name, Datatype::Bytes, &[-1, 1]));
+    let codec = dataplane::v1::RowsCodec { columns: [columns(), optional.to_vec()].concat(), ..rows() };
+    let read = |rows: &str, ids: usize| -> Result<Vec<InferRequest>> {
+        let ids = vec!["x"; ids];
+        let instance = RawValue::from_string(format!(r#"{{"rows": {rows}, "ids": {}}}"#, json!(ids))).unwrap();
+        codec.decode(&[&instance], &ModelMetadata::default())
+    };
+    for (rows, ids, names) in [
+        (r#"[[1, 2, "a", "b"], [3, 4, "c", "d"]]"#, 2, vec!["a", "b", "c", "d", "id"]),
+        (r#"[[1, 2, "a"]]"#, 1, vec!["a", "b", "c", "id"]),
+        ("[[1, 2], [3, 4]]", 2, vec!["a", "b", "id"]),
+        ("[]", 0, vec!["a", "b", "c", "d", "id"]),
+    ] {
+        let requests = read(rows, ids).unwrap();
+        let inputs = requests[0].inputs.iter();
+        assert_eq!(inputs.clone().map(dataplane::Tensor::name).collect::<Vec<_>>(), names, "{rows}");
+        assert!(inputs.clone().all(|input| input.shape() == [ids, 1]), "{rows}");
+    }
+    for (rows, expected) in [
+        ("[[1]]", "instances[0]: field `rows[0]`: expected a list of 2 to 4 values"),
+        (r#"[[1, 2, "a", "b", "c"]]"#, "instances[0]: field `rows[0]`: expected a list of 2 to 4 values"),
+        (r#"[[1, 2, "a"], [3, 4]]"#, "instances[0]: field `rows[1]`: expected a list of 3 values"),
+        (r#"[[1, 2], [3, 4, "a"]]"#, "instances[0]: field `rows[1]`: expected a list of 2 values"),
+    ] {
+        assert_eq!(read(rows, 2).unwrap_err().message(), expected);
+    }
 }

@@ -15,10 +15,45 @@ fn help_names_every_setting_its_variable_and_its_default() {
     assert_eq!(help, fs::read_to_string(&golden).unwrap(), "run `make golden` and read the difference");
 }
 
-#[test]
-fn a_wrong_setting_ends_the_start_with_one_line_and_64() {
-    let output = Command::new(env!("CARGO_BIN_EXE_transformer")).arg("--http_port=x").env_clear().output().unwrap();
+/// The one line with which it refuses to start.
+fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let needed = ["--store=sqlite:///nowhere/store.db", "--predictor-host=127.0.0.1:9"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transformer"));
+    let output = command.args(needed).args(arguments).env_clear().envs(variables.iter().copied()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(64), 1), "{stderr}");
-    assert!(stderr.contains("--http-port"), "{stderr}");
+    stderr.trim_end().to_owned()
+}
+
+#[test]
+fn a_wrong_setting_ends_the_start_with_one_line_and_64() {
+    for (argument, flag) in [
+        ("--http_port=x", "--http-port"),
+        ("--candidates=0", "--candidates"),
+        ("--ranking-model-type=", "--ranking-model-type"),
+        ("--predictor-ca=/nowhere/ca.pem", "--predictor-ca"),
+    ] {
+        let line = refusal(&[argument], &[]);
+        assert!(line.contains(flag), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_ranker_is_named_with_what_is_wrong_with_it() {
+    let twice = "--ranker: `a` is given twice; each needs a name of its own";
+    let taken = "--ranker: `ranking` is the name of the predictor's ranking; each needs a name of its own";
+    assert_eq!(refusal(&["--ranker=a=http://a", "--ranker", "a=http://b"], &[]), twice);
+    assert_eq!(refusal(&[], &[("HEMLINE_RANKERS", "a=http://a;a=http://b")]), twice);
+    assert_eq!(refusal(&["--ranker=ranking=http://a"], &[]), taken);
+    let line = refusal(&["--ranker=a=http://a,protocol=smtp"], &[]);
+    assert!(line.contains("--ranker") && line.contains("protocol `smtp`: expected v1, v2 or grpc-v2"), "{line}");
+}
+
+#[test]
+fn the_rankers_of_a_command_line_are_all_heard() {
+    // The store is looked for after the settings were found to be good.
+    let line = refusal(&["--ranker=a=http://a,model=m", "--ranker", "b=https://b,protocol=v1"], &[]);
+    assert!(!line.contains("--ranker"), "{line}");
+    let line = refusal(&["--ranker=a=http://a", "--ranker=b=b", "--ranker=a=c"], &[]);
+    assert!(line.contains("`a` is given twice"), "{line}");
 }

@@ -168,3 +168,15 @@ async fn health_closes_it_after_a_time_away_and_lets_one_try_after_faults() {
     probe.failed(Kind::UpstreamInvalid);
     assert!(admit(&breaker).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_patient_a_caller_must_be_is_for_the_upstream_to_say() {
+    let patience = Duration::from_secs(5);
+    for (wait, opens) in [(patience / 2, false), (patience, true)] {
+        let breaker = breaker().0.with_patience(patience);
+        let calls: Vec<_> = (0..IN_A_ROW).map(|_| breaker.admit(Instant::now() + wait).unwrap()).collect();
+        advance(wait).await;
+        drop(calls);
+        assert_eq!(admit(&breaker).is_err(), opens, "{wait:?}");
+    }
+}

@@ -51,6 +51,7 @@ async fn an_answer_is_counted_and_carries_the_callers_id() {
     let request = post(INFER).header("x-request-id", "mine").body(framed(&message)).unwrap();
     let (headers, _, trailers) = exchange(&channel, request).await;
     assert_eq!((&headers["x-request-id"], &trailers["grpc-status"]), (&"mine".parse().unwrap(), &"0".parse().unwrap()));
+    assert!(!headers.contains_key("server-timing"), "{headers:?}");
     let metrics = String::from_utf8(handler.metrics.text()).unwrap();
     assert!(metrics.contains(r#"inference_requests_total{code="ok",model="echo",protocol="grpc"} 1"#), "{metrics}");
     let request = post(INFER).header("x-request-id", "mine").body(framed(b"\xff")).unwrap();

@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{INFER, V2, channel, head, message, resident};
 use crate::{
     grpc::{self, wire},
-    toy::Process,
+    toy::{Process, client},
     wire::{Reply, connect, metric, pause, reply, soon},
 };
 
@@ -94,7 +94,7 @@ async fn who_is_refused_while_still_sending_reads_the_refusal() {
     }
     let channel = channel(toy.address("grpc").unwrap());
     for _ in 0..8 {
-        let answer = reqwest::Client::new().post(format!("{}{INFER}", toy.url)).body(vec![b' '; 4 * BODY]).send();
+        let answer = client().post(format!("{}{INFER}", toy.url)).body(vec![b' '; 4 * BODY]).send();
         assert_eq!(soon(answer).await.unwrap().status(), 429);
         let message = wire::InferRequest { id: "x".repeat(4 * BODY), ..message() };
         let status = soon(grpc::infer(&channel, message)).await.unwrap_err();

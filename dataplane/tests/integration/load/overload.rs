@@ -10,7 +10,10 @@ use tokio::{task::JoinSet, time};
 use tonic::{Code, transport::Channel};
 
 use super::{INFER, V2, channel, message, resident};
-use crate::{grpc, toy::Process};
+use crate::{
+    grpc,
+    toy::{Process, client},
+};
 
 /// Answers in a second: four threads, each taking 40 ms. Long enough that a machine that does other things as well is not what is
 /// measured.
@@ -51,7 +54,7 @@ impl Took {
 impl Caller {
     fn of(toy: &Process) -> Self {
         let grpc = channel(toy.address("grpc").unwrap());
-        Self { url: format!("{}{INFER}", toy.url), rest: Client::new(), grpc }
+        Self { url: format!("{}{INFER}", toy.url), rest: client(), grpc }
     }
 
     /// Whether it was accepted. A refusal has to say when to come back.

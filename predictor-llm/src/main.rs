@@ -1,0 +1,51 @@
+//! predictor-llm: scores candidates with a large language model, through any OpenAI-compatible API.
+//!
+//! Settings → telemetry → [`start`] (template, client, model) → serve, while [`selftest`] finds out whether the LLM is good for anything
+//! → drain. A request: [`rows`] reads it, [`scorer`] asks [`pointwise`] or [`listwise`], both through the [`cache`]; [`template`] writes
+//! prompts, [`llm`] calls within [`budget`] and deadline over [`api`], [`parse`] reads what came. [`ranker`] answers, [`explain`] says why.
+
+mod api;
+mod args;
+mod asking;
+mod budget;
+mod cache;
+mod explain;
+mod features;
+mod listwise;
+mod llm;
+mod metrics;
+mod miss;
+mod parse;
+mod pointwise;
+mod ranker;
+mod rows;
+mod scorer;
+mod selftest;
+mod start;
+mod tau;
+mod template;
+mod wire;
+
+use std::process::ExitCode;
+
+use dataplane::{config, serve, telemetry};
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let args: Args = match config::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    match telemetry::init(&args.server.log_level) {
+        Ok(()) => serve::block_on(run(&args)),
+        Err(reason) => config::refuse(reason),
+    }
+}
+
+async fn run(args: &Args) -> ExitCode {
+    match start::handler(args) {
+        Ok((handler, background)) => serve::run(handler, &args.server, background).await,
+        Err(reason) => config::refuse(reason),
+    }
+}
