@@ -68,7 +68,9 @@ async fn over_hundreds_of_failures_no_connection_is_left_behind() {
 #[ignore = "takes minutes; says what ten thousand requests leave behind, and how late the latest is"]
 async fn ten_thousand_requests_leave_nothing_behind() {
     let llm = Llm::doing(in_turn).await;
-    let predictor = Predictor::of(&llm, &["--concurrency=16", "--cache-entries=1000", "--log-level=error"]).await;
+    let predictor =
+        Predictor::of(&llm, &["--concurrency=16", "--cache-entries=1000", "--log-level=error,dataplane::serve=info"])
+            .await;
     overshoots(&predictor, 1_000, Duration::from_millis(200)).await;
     let before = held(&predictor).await;
     let overshoots = overshoots(&predictor, 10_000, Duration::from_millis(200)).await;
