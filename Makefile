@@ -6,6 +6,7 @@
 # RANKER=gbdt        which predictor ranks: gbdt, or llm, a language model: a small one on this machine, or
 #   LLM_URL=… LLM_MODEL=…   one behind an OpenAI-compatible API; its key is LLM_API_KEY in the environment
 #   LLM_STRATEGY=listwise   how it is asked: listwise or pointwise
+# STORE=sqlite       where customers and what they do are kept: sqlite, postgres (one of this machine's own), or a URL
 # HEMLINE_HM_DATA=dir   a sample of H&M's data, never part of the repository, for tests to use where it is
 
 SHELL := /bin/bash
@@ -36,7 +37,10 @@ HOME_DIR := $(CURDIR)/.hemline/$(NAME)
 CSV := $(if $(DATA),$(abspath $(DATA)),$(HOME_DIR)/data)
 WORK := $(HOME_DIR)/work
 BUNDLE := $(HOME_DIR)/bundle
-STORE := sqlite://$(HOME_DIR)/store.db
+# sqlite is a file in the same place; postgres a server of this machine's own, for as long as it is needed; else a store's URL.
+STORE ?= sqlite
+STORE_URL := $(if $(filter sqlite,$(STORE)),sqlite://$(HOME_DIR)/store.db,$(STORE))
+LOADED = $(if $(filter sqlite,$(STORE)),$(DONE)/load,load-elsewhere)
 DONE := $(HOME_DIR)/done
 
 VENV := .venv
@@ -50,7 +54,10 @@ PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
 EXAMPLES := $(CARGO_TARGET_DIR)/debug/examples
 PIPE := pipelines/hemline
-PAIR = --bundle $(BUNDLE) --store $(STORE) --work $(WORK) --binaries $(BINARIES)
+POSTGRES := $(VENV)/bin/python -m hemline.postgres_server
+# In the environment, for a URL may have a password.
+AT_STORE = HEMLINE_STORE='$(STORE_URL)'
+PAIR = --bundle $(BUNDLE) --work $(WORK) --binaries $(BINARIES)
 
 .PHONY: help
 help: ## This list
@@ -61,21 +68,37 @@ help: ## This list
 # What an LLM ranker needs: the small model, unless another is named.
 NEEDS_LLM := $(if $(LLM_URL),,$(LLM_SETUP))
 
-.PHONY: run smoke smoke-llm all
-run: $(DONE)/load build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080] [RANKER=llm]
-	@$(HEMLINE) run $(PAIR) --ranker $(RANKER) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
+.PHONY: run smoke load all
+ifeq ($(STORE),postgres)
+# Again, beside the server and with its URL.
+run smoke load: $(SETUP)
+	@$(POSTGRES) $(HOME_DIR)/postgres -- $(SHELL) -c '$(MAKE) $@ STORE="$$HEMLINE_TEST_POSTGRES"'
+else
+run: $(LOADED) build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080] [RANKER=llm] [STORE=postgres]
+	@$(AT_STORE) $(HEMLINE) run $(PAIR) --ranker $(RANKER) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
 
-smoke: $(DONE)/load build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## The same, but asks, checks and exits [DATA=dir] [RANKER=llm]
-	@$(HEMLINE) smoke $(PAIR) --ranker $(RANKER)
+smoke: $(LOADED) build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## The same, but asks, checks and exits [DATA=dir] [RANKER=llm] [STORE=postgres]
+	@$(AT_STORE) $(HEMLINE) smoke $(PAIR) --ranker $(RANKER)
 
+load: $(LOADED) ## Customers, purchases and stock into the store [STORE=postgres]
+endif
+
+.PHONY: smoke-llm smoke-postgres load-elsewhere
 smoke-llm:
 	$(MAKE) smoke RANKER=llm
 
-all: $(DONE)/load ## Every training step up to the bundle and the store
+smoke-postgres:
+	$(MAKE) smoke STORE=postgres
+
+# Each time: nobody knows what was done there meanwhile, and a load that changes nothing is quick.
+load-elsewhere: $(DONE)/evaluate
+	@$(AT_STORE) $(HEMLINE) load --work $(WORK)
+
+all: $(LOADED) ## Every training step up to the bundle and the store
 
 # --- Training, step by step (the recipe's names) ------------------------------------------------------------------
 
-.PHONY: generate feature-engineering train-retrieval train-ranking create-embeddings bundle evaluate load
+.PHONY: generate feature-engineering train-retrieval train-ranking create-embeddings bundle evaluate
 generate: $(if $(DATA),,$(DONE)/generate) ## Data in H&M's schema, with the oracle that knows the truth
 feature-engineering: $(DONE)/features ## CSV files to features
 train-retrieval: $(DONE)/retrieval ## The two towers
@@ -83,7 +106,6 @@ train-ranking: $(DONE)/ranking ## The CatBoost ranker
 create-embeddings: $(DONE)/embeddings ## Article embeddings and their index
 bundle: $(DONE)/bundle ## What the servers read
 evaluate: $(DONE)/evaluate ## Recall and NDCG beside popularity and the oracle, as a table and a plot
-load: $(DONE)/load ## Customers and purchases into the store
 
 # Of a model on two cores, one customer takes half a minute; the table's intervals say how far so many carry.
 CUSTOMERS ?= 50
@@ -128,8 +150,8 @@ $(DONE)/evaluate: $(DONE)/bundle $(addprefix $(PIPE)/,evaluate.py rankings.py in
 	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE)
 	@touch $@
 
-$(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard catalog/migrations/sqlite/*.sql)
-	$(HEMLINE) load --work $(WORK) --store $(STORE)
+$(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard $(PIPE)/stores/*.py catalog/migrations/*/*.sql)
+	$(HEMLINE) load --work $(WORK) --store sqlite://$(HOME_DIR)/store.db
 	@touch $@
 
 # --- Building -----------------------------------------------------------------------------------------------------
@@ -176,7 +198,7 @@ examples: ## The data plane's examples
 # --- Checking -----------------------------------------------------------------------------------------------------
 
 .PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
-test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke smoke-llm test-sample ## Everything that must hold before a change lands
+test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
@@ -202,7 +224,7 @@ $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION):
 	mv $(TOOLS)/bin/cargo-deny $@
 
 test-rust: $(SETUP) ## The crates' own tests
-	cargo test --locked --workspace --all-features
+	$(POSTGRES) $(CARGO_TARGET_DIR)/postgres -- cargo test --locked --workspace --all-features
 
 # A build of its own, so that its flag does not make the ordinary one start anew.
 test-loom: export RUSTFLAGS := --cfg hemline_loom
@@ -226,7 +248,7 @@ $(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests
 
-UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE)
+UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE_URL)
 WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
 
 test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
@@ -242,7 +264,7 @@ test-sample: ## The smoke test on a sample of H&M's data, where there is one [HE
 	$(if $(HEMLINE_HM_DATA),$(MAKE) smoke DATA=$(HEMLINE_HM_DATA),@echo "no sample of H&M's data here: set HEMLINE_HM_DATA to its folder")
 
 golden: $(SETUP) ## Rewrite the golden files of the wire contracts
-	UPDATE_GOLDEN=1 cargo test --locked --workspace --all-features
+	UPDATE_GOLDEN=1 $(POSTGRES) $(CARGO_TARGET_DIR)/postgres -- cargo test --locked --workspace --all-features
 	@# The manual's tables are made of the help that was just written.
 	UPDATE_GOLDEN=1 cargo test --locked --package dataplane --all-features --test integration docs
 
@@ -250,7 +272,7 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts
 
 BENCH := $(CURDIR)/.hemline/bench
 
-.PHONY: bench-cold-start bench-dataplane bench-llm
+.PHONY: bench-cold-start bench-dataplane bench-llm bench-store
 bench-llm: $(DONE)/load $(LLM_SETUP) build ## An LLM asked in every way, with the small model [QUICK=1]
 	PYTHONPATH=e2e $(VENV)/bin/python bench/llm.py --binaries $(BINARIES) --work $(WORK) --logs $(BENCH)/llm $(if $(QUICK),--quick)
 
@@ -265,6 +287,16 @@ $(BENCH)/done: | $(SETUP)
 	$(HEMLINE) create-embeddings --work $(BENCH)/work
 	$(HEMLINE) bundle --work $(BENCH)/work --out $(BENCH)/bundle
 	$(HEMLINE) load --work $(BENCH)/work --store sqlite://$(BENCH)/store.db
+	@touch $@
+
+bench-store: $(DONE)/features $(BENCH)/full/done ## Both stores, small and as large as H&M's; needs 30 GB of disk and an hour [QUICK=1]
+	cargo build --locked --release --package catalog --example fresh
+	$(VENV)/bin/python bench/store.py --small $(WORK) --full $(BENCH)/full/work --fresh $(BINARIES)/examples/fresh \
+	  --folder $(BENCH)/store $(if $(QUICK),--quick)
+
+$(BENCH)/full/done: | $(SETUP)
+	$(HEMLINE) generate --size full --out $(BENCH)/full/data
+	$(HEMLINE) features --data $(BENCH)/full/data --work $(BENCH)/full/work
 	@touch $@
 
 # One package at a time: cargo would mix the features of what several of them depend on.

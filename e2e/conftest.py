@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from command_line import Hemline, calling
 from mock_predictor import MockPredictor
+from stores import Away, TestStore
 from under_test import Catalogue, UnderTest
 
 from hemline.pair import Server
+from hemline.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NEEDED = ("HEMLINE_WORK", "HEMLINE_BUNDLE", "HEMLINE_STORE")
@@ -61,6 +63,29 @@ def pair(under_test, tmp_path_factory):
     """The pair over the bundle and the store under test. Tests that stop or change it start their own."""
     with under_test.pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[PostgresServer]:
+    """A PostgreSQL that the tests share; a test that takes it away brings it back."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def a_store(request, tmp_path) -> TestStore:
+    """An empty store of each kind."""
+    if request.param == "sqlite":
+        return TestStore.sqlite(tmp_path / "store.db")
+    return TestStore(request.getfixturevalue("postgres").create_database())
+
+
+@pytest.fixture
+def away(postgres) -> Iterator[Away]:
+    """An empty store whose server a test may take away."""
+    yield Away(postgres)
+    postgres.kill()
+    postgres.start()
 
 
 @pytest.fixture(scope="module")

@@ -98,16 +98,20 @@ def test_without_a_predictor_it_is_ready_tells_so_and_ranks_again_as_soon_as_the
         server = servers[0]
         server.wait_ready()
         with httpx.Client(base_url=server.url, timeout=60) as http:
-            assert dependencies(http) == {"ours": "away"}
+            assert dependencies(http)["ours"] == "away"
             assert 'dependency_up{dependency="ours"} 0' in http.get("/metrics").text
             for _ in range(4):
                 assert all(is_degraded(response) for response in ask(http).values())
             mock.ready, mock.reply = True, lambda request: Reply.of(good(request))
-            server.until(lambda: dependencies(http) == {"ours": "ready"} or None, "see the predictor")
+            server.until(
+                lambda: dependencies(http) == {"ours": "ready", "store": "ready"} or None, "see the predictor"
+            )
             assert 'dependency_up{dependency="ours"} 1' in http.get("/metrics").text
             assert not any(is_degraded(response) for response in ask(http).values())
             mock.ready = False
-            server.until(lambda: dependencies(http) == {"ours": "away"} or None, "miss the predictor")
+            server.until(
+                lambda: dependencies(http) == {"ours": "away", "store": "ready"} or None, "miss the predictor"
+            )
 
 
 def dependencies(http) -> dict[str, str]:

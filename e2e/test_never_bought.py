@@ -13,13 +13,14 @@ from hemline import interactions
 
 # Another process, as any service beside the servers would write; it is done when it has ended.
 BUY = """
-import sqlite3, sys
+import sqlite3, sys, uuid
 path, customer, *articles = sys.argv[1:]
 db = sqlite3.connect(path, timeout=30)
 with db:
     db.executemany(
-        "INSERT INTO interactions VALUES (?, 'purchase', ?, '2020-09-22T10:00:00Z', 'test')",
-        [(customer, article) for article in articles],
+        "INSERT INTO interactions (event_id, source, customer_id, kind, article_id, occurred_at) "
+        "VALUES (?, 'test', ?, 'purchase', ?, '2020-09-22T10:00:00Z')",
+        [(str(uuid.uuid4()), customer, article) for article in articles],
     )
 db.close()
 """

@@ -9,11 +9,22 @@ import pytest
 from under_test import CANDIDATES, ids, rankings, shadow, sign, small_store
 
 from hemline import bundle as bundles
-from hemline import embeddings, interactions, ranking, retrieval
+from hemline import embeddings, interactions, load, ranking, retrieval
 
 TOLERANCE = 1e-5
 OVERLAP = 0.98
 PAIRS = 1000
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pair(request, under_test, tmp_path_factory):
+    """The pair over the store under test; and over the same, loaded into PostgreSQL."""
+    store = under_test.store
+    if request.param == "postgresql":
+        store = request.getfixturevalue("postgres").create_database()
+        load.run(under_test.work, store)
+    with under_test.pair(tmp_path_factory.mktemp("pair"), store=store) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")

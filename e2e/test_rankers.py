@@ -1,16 +1,15 @@
 """Several rankers behind one transformer: a request picks one by its name, and each answers for itself."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
 from foreign_servers import address
 from mock_predictor import MockPredictor, Reply, explained, hang_up, names, told
-from under_test import ask_both, ids, leaks, small_store
+from stores import TestStore
+from under_test import ask_both, ids, leaks
 
 from hemline.pair import MODEL, Pair, predictions, v2_body
 
@@ -222,8 +221,9 @@ def test_who_degrades_does_not_make_up_explanations(under_test, tmp_path, server
 
 
 def upstream_is(url: str, wanted: dict[str, str]) -> bool | None:
-    """Whether a transformer that is ready says so of its rankers."""
+    """Whether a transformer that is ready says so of its rankers; of its store it says so too."""
     answer = httpx.get(f"{url}/v2/health/ready")
+    wanted = {**wanted, "store": "ready"}
     return (answer.status_code == 200 and answer.json()["dependencies"] == wanted) or None
 
 
@@ -272,10 +272,10 @@ def shopper(under_test, catalogue, tmp_path) -> tuple[str, str, list[str]]:
     articles = [str(article) for article in catalogue.article_ids[:12]]
     bought = [(article, f"2020-09-{day:02}T00:00:00Z") for day, article in enumerate(articles, start=1)]
     bought += [(articles[0], "2020-09-20T00:00:00Z"), ("no-such-article", "2020-09-21T00:00:00Z")]
-    store = small_store(tmp_path / "store.db", {})
-    with closing(sqlite3.connect(tmp_path / "store.db")) as db, db:
-        db.executemany("INSERT INTO interactions VALUES ('anna', 'purchase', ?, ?, 'test')", bought)
-    return store, "anna", [articles[0], *articles[:0:-1]]
+    store = TestStore.sqlite(tmp_path / "store.db")
+    for article, at in bought:
+        store.buy("anna", [article], at)
+    return store.url, "anna", [articles[0], *articles[:0:-1]]
 
 
 def in_words(catalogue, articles: list[str]) -> str:

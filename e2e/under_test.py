@@ -15,11 +15,12 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from stores import TestStore
 
 from hemline import bundle as bundles
-from hemline import interactions, load, retrieval
+from hemline import interactions, retrieval
 from hemline.llm import PREDICTOR_LLM, Api, LlmPair
-from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, Pair, Server, environment, predictions, v2_body
+from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Pair, Server, environment, predictions, v2_body
 from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
 
 CANDIDATES = 100
@@ -46,13 +47,12 @@ class UnderTest:
         own = [
             "--model_dir",
             str(bundle or self.bundle),
-            "--store",
-            self.store,
             "--predictor_host",
             predictor,
             "--http_port=0",
         ]
-        return Server(TRANSFORMER, self.binaries / TRANSFORMER, [*own, *arguments], logs / "transformer.log")
+        program, log = self.binaries / TRANSFORMER, logs / "transformer.log"
+        return Server(TRANSFORMER, program, [*own, *arguments], log, {STORE: self.store})
 
     def predictor(self, log: Path, *arguments: str, bundle: Path | None = None) -> Server:
         """A predictor alone."""
@@ -170,15 +170,11 @@ def ask(http: httpx.Client) -> dict[str, httpx.Response]:
 
 def small_store(path: Path, purchases: dict[str, Iterable[str]]) -> str:
     """A store of its own with these customers' purchases; its URL."""
-    with closing(load.connect(path)) as db:
-        load.migrate(db, path)
-        for customer, articles in purchases.items():
-            db.execute("INSERT INTO customers VALUES (?, NULL, 'ACTIVE', 'NONE')", [customer])
-            rows = [(customer, article) for article in articles]
-            db.executemany(
-                "INSERT INTO interactions VALUES (?, 'purchase', ?, '2020-01-01T00:00:00Z', 'test')", rows
-            )
-    return f"sqlite://{path}"
+    store = TestStore.sqlite(path)
+    store.know(dict.fromkeys(purchases))
+    for customer, articles in purchases.items():
+        store.buy(customer, articles)
+    return store.url
 
 
 def shadow(bundle: Path, copy: Path) -> Path:
@@ -236,6 +232,7 @@ def leaks(answer: httpx.Response, *secrets: object) -> list[str]:
         os.sep + "tmp",
         str(Path.home()) + os.sep,
         "sqlite",
+        "postgres",
         ".onnx",
         ".arrow",
     ]

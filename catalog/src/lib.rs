@@ -6,6 +6,9 @@
 
 pub mod bundle;
 
+#[cfg(feature = "store")]
+pub mod events;
+
 #[cfg(feature = "retrieval")]
 pub mod articles;
 #[cfg(feature = "retrieval")]

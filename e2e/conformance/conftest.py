@@ -40,6 +40,12 @@ def bundle(pytestconfig) -> Path:
 
 
 @pytest.fixture(scope="session")
+def store_file(pytestconfig) -> str:
+    """The file of the store under test, which is not to be changed."""
+    return pytestconfig.stash[UNDER_TEST]["HEMLINE_STORE"].removeprefix("sqlite://")
+
+
+@pytest.fixture(scope="session")
 def make_pair(pytestconfig, bundle) -> Callable[..., Pair]:
     """Makes a pair, not yet started: from where its logs go, and flags of its transformer."""
     names = pytestconfig.stash[UNDER_TEST]
@@ -83,12 +89,11 @@ def predictor(pair, bundle) -> Served:
 
 
 @pytest.fixture(scope="session")
-def transformer(pair, pytestconfig, bundle) -> Served:
+def transformer(pair, store_file, bundle) -> Served:
     """The transformer, asked by a customer of the store."""
     rest, grpc = addresses(pair.transformer)
-    store = pytestconfig.stash[UNDER_TEST]["HEMLINE_STORE"].removeprefix("sqlite://")
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
-        (customer,) = db.execute("SELECT customer_id FROM interactions ORDER BY 1 LIMIT 1").fetchone()
+    with closing(sqlite3.connect(f"file:{store_file}?mode=ro", uri=True)) as db:
+        (customer,) = db.execute("SELECT min(customer_id) FROM customers").fetchone()
     date = json.loads((bundle / "manifest.json").read_text())["window"]["test_end"]
     instance = {"customer_id": customer, "transaction_date": date}
     question = {name: Column("BYTES", np.array([value], np.object_)) for name, value in instance.items()}

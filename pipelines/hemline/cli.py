@@ -126,19 +126,53 @@ def bundle(
     step.create(work, out)
 
 
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="HEMLINE_STORE",
+        show_envvar=False,
+        help="sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    ),
+]
+
+
 @app.command()
 def load(
     work: Work,
-    store: Annotated[str, typer.Option("--store", help="Where to: sqlite://PATH")],
+    store: Store,
+    stock: Annotated[
+        Path | None,
+        typer.Option(
+            "--stock", help="CSV or Parquet with article_id and quantity; replaces the stock.", dir_okay=False
+        ),
+    ] = None,
 ) -> None:
-    """Load customers and their purchases into the store that the servers read."""
+    """Load customers, their purchases and stock into the store that the servers read."""
     from hemline import load as step
 
-    step.run(work, store)
+    step.run(work, store, stock)
+
+
+@app.command()
+def migrate(store: Store) -> None:
+    """Bring a store's schema to this release's; `load` does so too."""
+    from hemline import load
+
+    load.migrate(store)
+
+
+@app.command()
+def forget(
+    customer: Annotated[str, typer.Argument(help="The id of a customer or visitor.")], store: Store
+) -> None:
+    """Erase a customer or visitor from the store; loads do not bring them back."""
+    from hemline import load
+
+    load.forget(store, customer)
 
 
 Bundle = Annotated[Path, typer.Option("--bundle", help="The bundle to serve.", file_okay=False)]
-Store = Annotated[str, typer.Option("--store", help="The store to serve from: sqlite://PATH")]
 Binaries = Annotated[Path, typer.Option("--binaries", help="Folder with the servers.", file_okay=False)]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
 

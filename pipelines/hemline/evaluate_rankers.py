@@ -45,7 +45,7 @@ from hemline.llm import (
     labelled,
     outcomes,
 )
-from hemline.pair import MODEL, TRANSFORMER, PairError, Server, interruptible, predictions
+from hemline.pair import MODEL, STORE, TRANSFORMER, PairError, Server, interruptible, predictions
 from hemline.report import progress_bar, say
 
 KINDS = {"gbdt": GBDT, "llm-pointwise": POINTWISE, "llm-listwise": LISTWISE}
@@ -73,9 +73,8 @@ class Served(LlmPair):
     def start_transformer(self) -> Server:
         """Both transformers; the one over the rankers is it."""
         transformer = super().start_transformer()
-        own = ["--model_dir", str(self._bundle), "--store", self._store]
-        alone = [*own, "--predictor_host", NOBODY, "--on-ranker-failure=degrade"]
-        self.without = self._start(TRANSFORMER, 0, alone)
+        alone = ["--model_dir", str(self._bundle), "--predictor_host", NOBODY, "--on-ranker-failure=degrade"]
+        self.without = self._start(TRANSFORMER, 0, alone, {STORE: self._store})
         self.without.wait_ready()
         return transformer
 
@@ -186,7 +185,7 @@ def known_before(work: Path, scratch: Path, question: Question) -> str:
     pq.write_table(customers, scratch / schema.CUSTOMERS)
     pq.write_table(transactions, scratch / schema.TRANSACTIONS)
     (scratch / schema.FEATURES_JSON).write_bytes((work / schema.FEATURES_JSON).read_bytes())
-    store = f"{load.PREFIX}{scratch / 'store.db'}"
+    store = f"sqlite://{scratch / 'store.db'}"
     load.run(scratch, store)
     return store
 

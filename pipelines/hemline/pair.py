@@ -19,6 +19,7 @@ from hemline.errors import DataError
 HOST = "127.0.0.1"
 MODEL = "hemline"
 TRANSFORMER, PREDICTOR = "transformer", "predictor-gbdt"
+STORE = "HEMLINE_STORE"  # a variable and no flag, which everybody could read: there may be a password in it
 API_KEY = "LLM_API_KEY"
 # Safety nets, not expectations: the servers start in under a second and stop when nobody waits for them.
 START_SECONDS = 60.0
@@ -208,8 +209,8 @@ class Pair:
 
     def start_transformer(self) -> Server:
         """Starts the transformer over the predictor that runs."""
-        own = ["--model_dir", str(self._bundle), "--store", self._store]
-        return self._start(TRANSFORMER, self._port, [*own, *self.behind(), *self._transformer_args])
+        arguments = ["--model_dir", str(self._bundle), *self.behind(), *self._transformer_args]
+        return self._start(TRANSFORMER, self._port, arguments, {STORE: self._store})
 
     def behind(self) -> list[str]:
         """The transformer's arguments that say what it asks."""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hemline import features, generate, schema
+from hemline.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -101,3 +102,16 @@ def shop(tmp_path) -> Shop:
         for i in range(40)
     ]
     return Shop(tmp_path / "shop", articles, customers, transactions)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A PostgreSQL that the tests share."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_folder(tmp_path) -> Path:
+    """Where another may be made."""
+    return tmp_path / "another"

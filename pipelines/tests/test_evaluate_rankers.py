@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import trained
 
-from hemline import evaluate, evaluate_rankers, interactions, load, rankings_report
+from hemline import evaluate, evaluate_rankers, interactions, rankings_report
 from hemline.errors import DataError
 from hemline.evaluate_rankers import Replay
 from hemline.interactions import Baskets
@@ -84,12 +84,13 @@ def test_what_is_not_served_has_no_latency():
 def test_the_store_that_is_asked_knows_nothing_of_the_test_days(tiny_work, tmp_path):
     work = trained.work(tiny_work)
     question = evaluate.ask(interactions.read(work), interactions.window(work), seed=42, most=30)
-    store = load.store_path(evaluate_rankers.known_before(work, tmp_path, question))
+    store = evaluate_rankers.known_before(work, tmp_path, question).removeprefix("sqlite://")
     asked = set(evaluate_rankers.customer_ids(work, question))
     with closing(sqlite3.connect(store)) as db:
         customers = {row[0] for row in db.execute("SELECT customer_id FROM customers")}
-        purchases = set(db.execute("SELECT DISTINCT customer_id, article_id FROM interactions"))
-        (last,) = db.execute("SELECT max(occurred_at) FROM interactions").fetchone()
+        bought = "SELECT DISTINCT customer_id, article_id FROM history JOIN customers USING (customer_key)"
+        purchases = set(db.execute(bought))
+        (last,) = db.execute("SELECT max(bought_on) FROM history").fetchone()
     assert customers == asked
     assert purchases
     assert last < interactions.window(work)["test_start"]

@@ -10,7 +10,17 @@ use dataplane::{
 };
 use validator::Validate;
 
-use crate::rankers::{LONGEST_NAME, RankerSetting};
+use crate::{
+    rankers::{LONGEST_NAME, RankerSetting},
+    retention::Retention,
+    start::STORE,
+};
+
+/// Never an error of the command line's parser, which would repeat what it was given, password and all.
+#[allow(clippy::unnecessary_wraps)] // clap's signature
+fn store_url(text: &str) -> Result<Result<StoreUrl, String>, std::convert::Infallible> {
+    Ok(text.parse())
+}
 
 /// Recommends articles to customers over KServe's V1 and V2 protocols, ranked by a predictor
 #[derive(Parser, Clone, Debug, Validate)]
@@ -20,9 +30,27 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_MODEL_DIR", default_value = "/mnt/models")]
     pub(crate) model_dir: PathBuf,
 
-    /// Customers and what they bought: sqlite://PATH, as `hemline load` fills it
-    #[arg(long, env = "HEMLINE_STORE")]
-    pub(crate) store: StoreUrl,
+    /// Customers, what they bought and do, and stock: sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE, as `hemline load`
+    /// fills it
+    #[arg(long, env = "HEMLINE_STORE", value_name = "URL", hide_env_values = true, value_parser = store_url)]
+    pub(crate) store: Result<StoreUrl, String>,
+
+    /// A replica of a PostgreSQL store, to which questions go; it must apply what the other acknowledges (`remote_apply`)
+    #[arg(long, env = "HEMLINE_STORE_READS", value_name = "URL", hide_env_values = true, value_parser = store_url)]
+    pub(crate) store_reads: Option<Result<StoreUrl, String>>,
+
+    /// Longest that the store may take for one question, within the request's own timeout; then 504
+    #[arg(long, env = "HEMLINE_STORE_TIMEOUT", default_value = "2s", value_parser = timeout)]
+    pub(crate) store_timeout: Duration,
+
+    /// What to answer where the store fails
+    #[arg(long, env = "HEMLINE_ON_STORE_FAILURE", value_enum, default_value_t = OnStoreFailure::Error)]
+    pub(crate) on_store_failure: OnStoreFailure,
+
+    /// How long interactions of a kind are kept: KIND=DURATION in days (d) or hours (h), as shown=30d; once for each kind, or several with
+    /// semicolons between them. Those that are not named are kept
+    #[arg(long, env = "HEMLINE_RETENTION", value_name = "KIND=DURATION", value_delimiter = ';')]
+    pub(crate) retention: Vec<Retention>,
 
     /// The predictor that ranks: host, host:port, http://host:port or https://host:port
     #[arg(long, env = "PREDICTOR_HOST")]
@@ -137,6 +165,15 @@ pub(crate) enum OnRankerFailure {
     Degrade,
 }
 
+/// What to answer where the store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnStoreFailure {
+    /// Its failure, by class; without the store the server is not ready
+    Error,
+    /// What the store said last, without purchases, marked `degraded`; the server is ready without the store
+    Degrade,
+}
+
 impl From<PredictorProtocol> for Protocol {
     fn from(protocol: PredictorProtocol) -> Self {
         match protocol {
@@ -200,6 +237,24 @@ impl Args {
         ranker.host.starts_with("https://") || (self.is_default(ranker) && self.predictor_use_ssl)
     }
 
+    /// The store, and its replica for reads.
+    ///
+    /// # Errors
+    /// A URL names none; one line that names the flag.
+    pub(crate) fn stores(&self) -> Result<(StoreUrl, Option<StoreUrl>), String> {
+        let store = self.store.clone().map_err(|reason| format!("--store: {reason}"))?;
+        let reads = self.store_reads.clone().transpose().map_err(|reason| format!("--store-reads: {reason}"))?;
+        match (&store, &reads) {
+            (StoreUrl::Postgres(_), Some(StoreUrl::Postgres(_))) | (_, None) => Ok((store, reads)),
+            _ => Err("--store-reads: expected a PostgreSQL replica of the PostgreSQL that --store names".to_owned()),
+        }
+    }
+
+    /// Whether an answer without the store is better than none.
+    pub(crate) fn serves_without_store(&self) -> bool {
+        self.on_store_failure == OnStoreFailure::Degrade
+    }
+
     /// Whether an answer in retrieval order is better than none.
     pub(crate) fn degrades(&self) -> bool {
         self.on_ranker_failure == OnRankerFailure::Degrade
@@ -220,10 +275,18 @@ impl Args {
                 },
             )
         })?;
+        self.stores()?;
         self.check_rankers()
     }
 
     fn check_rankers(&self) -> Result<(), String> {
+        if [&self.ranking_model_type]
+            .into_iter()
+            .chain(self.ranker.iter().map(|ranker| &ranker.name))
+            .any(|name| name == STORE)
+        {
+            return Err(format!("--ranker: `{STORE}` is what health calls the store; a ranker needs another name"));
+        }
         let mut names = BTreeSet::from([self.ranking_model_type.as_str()]);
         if let Some(twice) = self.ranker.iter().find(|ranker| !names.insert(&ranker.name)) {
             let taken = if self.is_default(twice) { "the name of the predictor's ranking" } else { "given twice" };

@@ -1,9 +1,6 @@
 //! Step 1: who asks. The store says their age and what they bought, as of now.
 
-use catalog::{
-    customers::Customers,
-    store::{Order, Store, StoreError},
-};
+use catalog::{customers::Customers, store};
 use dataplane::{Error, Kind, Result};
 
 use crate::{args::UnknownCustomer, instance::Instance};
@@ -15,7 +12,7 @@ pub(crate) struct Customer {
     pub(crate) age: f32,
     /// Row of their vector; nothing for one that training did not know.
     pub(crate) row: Option<usize>,
-    /// Ids of the articles that they bought, in the order asked for.
+    /// Ids of the articles that they bought, each once, newest first.
     pub(crate) purchased: Vec<String>,
 }
 
@@ -28,23 +25,23 @@ pub(crate) struct Policy {
     pub(crate) default_age: f32,
 }
 
-/// Looks the customer up, with their purchases in this order: the store's age, else the request's, else the median.
-pub(crate) async fn look_up(
-    store: &dyn Store,
-    customers: &Customers,
-    policy: Policy,
-    instance: &Instance,
-    order: Order,
-) -> Result<Customer> {
-    let known = store.customer(&instance.customer_id, order).await.map_err(|error| unavailable(&error))?;
-    let row = customers.row(&instance.customer_id);
-    if policy.unknown == UnknownCustomer::Reject && row.is_none() && !known.known {
-        return Err(Error::new(Kind::NotFound, "field `customer_id`: nobody knows this customer"));
+impl Policy {
+    /// The customer who asks: with the store's age, else the request's, else the median.
+    ///
+    /// # Errors
+    /// Nobody knows them, and that is to be refused. Where the store was not heard (`is_stale`), it may know them.
+    pub(crate) fn apply(
+        self,
+        customers: &Customers,
+        instance: &Instance,
+        known: store::Customer,
+        is_stale: bool,
+    ) -> Result<Customer> {
+        let row = customers.row(&instance.customer_id);
+        if self.unknown == UnknownCustomer::Reject && row.is_none() && !known.known && !is_stale {
+            return Err(Error::new(Kind::NotFound, "field `customer_id`: nobody knows this customer"));
+        }
+        let age = known.age.or(instance.age).unwrap_or(self.default_age);
+        Ok(Customer { age, row, purchased: known.purchased })
     }
-    let age = known.age.or(instance.age).unwrap_or(policy.default_age);
-    Ok(Customer { age, row, purchased: known.purchased })
-}
-
-fn unavailable(error: &StoreError) -> Error {
-    Error::new(Kind::UpstreamUnavailable, "the customer store can't be read").with_detail(error)
 }

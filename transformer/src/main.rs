@@ -3,11 +3,14 @@
 //! Settings → telemetry → [`start`] (bundle, store, rankers) → serve → drain. A request's steps have a file each:
 //! [`customer`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, with the one
 //! of the [`rankers`] that the request chooses, and [`explain`] says why, where it is asked. [`wire`] and [`instance`] say how a request
-//! and its answer look.
+//! and its answer look. What must be known as of now are its [`facts`]; what customers do meanwhile is told as [`events`], and kept as
+//! long as [`retention`] says.
 
 mod args;
 mod customer;
+mod events;
 mod explain;
+mod facts;
 mod features;
 mod filter;
 mod instance;
@@ -17,14 +20,19 @@ mod query;
 mod rank;
 mod rankers;
 mod recommender;
+mod retention;
 mod start;
 mod wire;
 
 use std::process::ExitCode;
 
-use dataplane::{config, serve, telemetry};
+use dataplane::{
+    config,
+    serve::{self, Server},
+    telemetry,
+};
 
-use crate::args::Args;
+use crate::{args::Args, start::Started};
 
 fn main() -> ExitCode {
     let args: Args = match config::parse(std::env::args_os()) {
@@ -38,8 +46,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> ExitCode {
-    match start::handler(args).await {
-        Ok((handler, watch)) => serve::run(handler, &args.server, watch).await,
+    match start::start(args).await {
+        Ok(Started { handler, routes, background }) => {
+            Server::new(handler, &args.server).with_routes(routes).run(background).await
+        }
         Err(reason) => config::refuse(reason),
     }
 }

@@ -6,13 +6,14 @@ use catalog::{
     articles::Articles,
     customers::Customers,
     index::{Index, Neighbour},
+    store::OutOfStock,
 };
 use dataplane::{Error, Result, Tensor};
 
 use crate::{
     customer::Customer,
     features::{Plan, RequestFeatures, history},
-    filter::Excluded,
+    filter::{Excluded, OutOfStockRows},
     instance::{Instance, Season},
     query::QueryTower,
 };
@@ -22,6 +23,7 @@ pub(crate) struct Retrieval {
     pub(crate) articles: Articles,
     pub(crate) customers: Customers,
     pub(crate) index: Index,
+    pub(crate) out_of_stock: OutOfStockRows,
 }
 
 /// What retrieval hands to ranking.
@@ -44,7 +46,8 @@ pub(crate) struct Job {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) instance: Arc<Instance>,
-    pub(crate) customer: Customer,
+    pub(crate) customer: Arc<Customer>,
+    pub(crate) out_of_stock: Arc<OutOfStock>,
     pub(crate) season: Season,
     pub(crate) candidates: usize,
 }
@@ -52,13 +55,14 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, index } = self.retrieval.as_ref();
-        let customer = &self.customer;
+        let Retrieval { articles, customers, index, out_of_stock } = self.retrieval.as_ref();
+        let customer = self.customer.as_ref();
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
             None => tower.embed(customers.vector(customer.row.unwrap_or(0)), customer.age, self.season)?.into(),
         };
-        let excluded = Excluded::new(articles, customer.purchased.iter().chain(&self.instance.exclude));
+        let out_of_stock = out_of_stock.of(articles, &self.out_of_stock);
+        let excluded = Excluded::new(articles, customer.purchased.iter().chain(&self.instance.exclude), out_of_stock);
         let neighbours = index.search(articles, &query, self.candidates, |row| excluded.allows(row));
         let neighbours = neighbours.map_err(Error::internal)?;
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };

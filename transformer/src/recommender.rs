@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use catalog::store::{Order, Store};
+use catalog::store::OutOfStock;
 use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
     v1::{EXPLANATIONS, V1Codec},
@@ -16,8 +16,9 @@ use dataplane::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    customer::{self, Customer, Policy},
+    customer::{Customer, Policy},
     explain::{EXPLAINED, Explanation, explain},
+    facts::Facts,
     features::Plan,
     instance::{Bounds, Instance, Season},
     neighbours::{Candidates, Job, Retrieval},
@@ -34,6 +35,8 @@ const ROWS_AT_ONCE: usize = 16;
 
 /// What answers where the ranker failed.
 const RETRIEVAL: &str = "retrieval";
+/// What an answer without the store lacks.
+const WITHOUT_STORE: &str = "store: purchases unknown";
 /// The part of a request's time that the ranker may take where an answer is due without it.
 const RANKERS_SHARE: f64 = 0.9;
 
@@ -44,7 +47,7 @@ pub(crate) struct Recommender {
     pub(crate) policy: Policy,
     pub(crate) max_instances: usize,
     pub(crate) retrieval: Arc<Retrieval>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) facts: Arc<Facts>,
     pub(crate) towers: Pool<QueryTower>,
     pub(crate) rankers: Rankers,
     /// Answer with the order of retrieval where the ranker fails.
@@ -59,6 +62,15 @@ struct Question {
     season: Season,
     /// Whether the best articles are explained too. What has no ranker to explain it has no answer then.
     explain: bool,
+}
+
+/// One question with what is known of who asks it.
+struct Asked {
+    question: Question,
+    customer: Arc<Customer>,
+    out_of_stock: Arc<OutOfStock>,
+    /// The store was not heard.
+    is_stale: bool,
 }
 
 /// One answer.
@@ -76,17 +88,17 @@ pub(crate) struct Answer {
 
 impl Recommender {
     /// One row, by the ranker that it asks for and what that takes.
-    async fn recommend(&self, question: &Question, context: &Context) -> Result<Answer> {
-        let ranker = self.rankers.find(question.instance.ranker.as_deref());
+    async fn recommend(&self, asked: &Asked, context: &Context) -> Result<Answer> {
+        let ranker = self.rankers.find(asked.question.instance.ranker.as_deref());
         let ranker = ranker.ok_or_else(|| Error::internal("a ranker that was checked and is not there"))?;
         let articles = &self.retrieval.articles;
         let plan = ranker.plan(articles, &self.ranking(context)).await;
         let before = plan.as_ref().ok().cloned();
-        match (self.answer(question, ranker, plan, context).await, before) {
+        match (self.answer(asked, ranker, plan, context).await, before) {
             (Err(refused), Some(before)) if refused.kind() == Kind::UpstreamRejected => {
                 match ranker.replanned(&before, articles, &self.ranking(context)).await {
-                    // It was swapped meanwhile. All is done anew, for it may want to know more of the customer.
-                    Some(plan) => Box::pin(self.answer(question, ranker, plan, context)).await,
+                    // It was swapped meanwhile. All is done anew, for it may want to know more.
+                    Some(plan) => Box::pin(self.answer(asked, ranker, plan, context)).await,
                     None => Err(refused),
                 }
             }
@@ -97,19 +109,18 @@ impl Recommender {
     /// One row through the steps of the architecture page.
     async fn answer(
         &self,
-        question: &Question,
+        asked: &Asked,
         ranker: &Ranker,
         plan: Result<Arc<Plan>>,
         context: &Context,
     ) -> Result<Answer> {
+        let question = &asked.question;
         let mut step = Step::begin(context);
-        let customer = self.customer(question, plan.as_deref().is_ok_and(Plan::reads_history)).await?;
-        step.ended("customer");
         let plan = self.or_degraded(question, plan)?;
         if let Some(plan) = plan.as_ref().filter(|_| question.explain) {
             ranker.check_explains(plan)?;
         }
-        let mut candidates = self.retrieve(question, customer, plan.clone().unwrap_or_default()).await?;
+        let mut candidates = self.retrieve(asked, plan.clone().unwrap_or_default()).await?;
         step.ended("retrieve");
         let context = &self.ranking(context);
         let scores = match &plan {
@@ -122,6 +133,11 @@ impl Recommender {
         };
         context.predicted(step.ended("rank"));
         let mut answer = self.ordered(question, ranker, &candidates, scores);
+        if asked.is_stale {
+            let ranker = answer.info.degraded.take();
+            answer.info.degraded =
+                Some([WITHOUT_STORE].into_iter().chain(ranker.as_deref()).collect::<Vec<_>>().join("; "));
+        }
         if let Some(plan) = plan.filter(|_| question.explain) {
             let best = &answer.ranking[..answer.ranking.len().min(question.explained())];
             let explanation = explain(ranker, &plan, &self.retrieval.articles, best, &candidates.request, context);
@@ -131,17 +147,18 @@ impl Recommender {
         Ok(answer)
     }
 
-    /// Step 1. Their purchases are in the order of time where `by_time`.
-    async fn customer(&self, question: &Question, by_time: bool) -> Result<Customer> {
-        let order = if by_time { Order::NewestFirst } else { Order::Any };
-        let customers = &self.retrieval.customers;
-        customer::look_up(self.store.as_ref(), customers, self.policy, &question.instance, order).await
-    }
-
     /// Steps 2 to 5.
-    async fn retrieve(&self, question: &Question, customer: Customer, plan: Arc<Plan>) -> Result<Candidates> {
-        let (retrieval, instance, season) = (self.retrieval.clone(), question.instance.clone(), question.season);
-        let job = Job { retrieval, plan, instance, customer, season, candidates: self.bounds.candidates };
+    async fn retrieve(&self, asked: &Asked, plan: Arc<Plan>) -> Result<Candidates> {
+        let Asked { question, customer, out_of_stock, .. } = asked;
+        let job = Job {
+            retrieval: self.retrieval.clone(),
+            plan,
+            instance: question.instance.clone(),
+            customer: customer.clone(),
+            out_of_stock: out_of_stock.clone(),
+            season: question.season,
+            candidates: self.bounds.candidates,
+        };
         self.towers.run(move |tower| job.run(tower)).await?
     }
 
@@ -191,13 +208,28 @@ impl Recommender {
         let instances = wire::read_instances(request, self.max_instances)?;
         let questions = instances.into_iter().enumerate().map(|(row, instance)| {
             let season = instance.check(bounds).map_err(|error| wire::at_row(error, row))?;
-            Ok((row, Question { instance: Arc::new(instance), season, explain }))
+            Ok(Question { instance: Arc::new(instance), season, explain })
         });
-        let questions = questions.collect::<Result<Vec<_>>>()?;
-        let answers = questions.into_iter().map(|(row, question)| async move {
-            self.recommend(&question, context).await.map_err(|error| wire::at_row(error, row))
+        let asked = self.customers(questions.collect::<Result<Vec<_>>>()?, context).await?;
+        let answers = asked.into_iter().enumerate().map(|(row, asked)| async move {
+            self.recommend(&asked, context).await.map_err(|error| wire::at_row(error, row))
         });
         stream::iter(answers).buffered(ROWS_AT_ONCE).try_collect().await
+    }
+
+    /// Step 1, for all rows together.
+    async fn customers(&self, questions: Vec<Question>, context: &Context) -> Result<Vec<Asked>> {
+        let mut step = Step::begin(context);
+        let ids: Vec<_> = questions.iter().map(|question| question.instance.customer_id.as_str()).collect();
+        let known = self.facts.of(&ids, context).await?;
+        step.ended("customer");
+        let (out_of_stock, is_stale) = (known.out_of_stock, known.is_stale);
+        let asked = questions.into_iter().zip(known.customers).enumerate().map(|(row, (question, known))| {
+            let customer = self.policy.apply(&self.retrieval.customers, &question.instance, known, is_stale);
+            let customer = Arc::new(customer.map_err(|error| wire::at_row(error, row))?);
+            Ok(Asked { question, customer, out_of_stock: out_of_stock.clone(), is_stale })
+        });
+        asked.collect()
     }
 
     fn respond(&self, answers: &[Answer]) -> Result<InferResponse> {

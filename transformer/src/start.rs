@@ -2,19 +2,20 @@
 
 use std::{fs, sync::Arc};
 
+use axum::Router;
 use catalog::{
     articles::Articles,
     bundle::{Bundle, QUERY_TOWER},
     customers::Customers,
     index::Index,
-    store::{self, Store},
+    store::{self, Failure, Guard, StoreError, Writer},
 };
 use dataplane::{
     Error, Handler, Kind, Model,
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
-    readiness::Readiness,
+    readiness::{Dependency, Readiness},
     repository::{self, Loader, Repository},
     worker::{Admission, Pool},
 };
@@ -23,44 +24,83 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     args::Args,
     customer::Policy,
+    events,
+    facts::Facts,
     features::CONTEXT,
+    filter::OutOfStockRows,
     instance::Bounds,
     neighbours::Retrieval,
     query::QueryTower,
     rankers::{Dependencies, Rankers},
     recommender::Recommender,
-    wire,
+    retention, wire,
 };
 
-/// The recommender behind its handler, and what to run once the port is had: the watch over its rankers begins with it.
+/// What the store is called in health and metrics.
+pub(crate) const STORE: &str = "store";
+/// Events that may wait to be written.
+const WAITING_EVENTS: usize = 10_000;
+
+/// A server that is ready to be run.
+pub(crate) struct Started<F> {
+    /// The recommender behind it.
+    pub(crate) handler: Handler,
+    /// What it answers beside KServe's protocols.
+    pub(crate) routes: Router,
+    /// What to run once the port is had: the watch over store and rankers begins with it.
+    pub(crate) background: F,
+}
+
+/// Everything but the listeners.
 ///
 /// # Errors
 /// One line on why it can't be: a setting, a bundle, a store.
-pub(crate) async fn handler(args: &Args) -> Result<(Handler, impl Future<Output = ()> + Send + use<>), String> {
+pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()> + Send + use<>>, String> {
     let (metrics, readiness) = (Metrics::new().map_err(|error| error.to_string())?, Readiness::default());
     let (begin, begun) = watch::channel(false);
+    let runtime = Runtime::load(&args.onnxruntime)?;
+    let (url, reads) = args.stores()?;
+    let store = store::open(&url, reads.as_ref()).await.map_err(|error| format!("--store: {error}"))?;
+    let store = Arc::new(Guard::new(store));
+    let facts = Arc::new(Facts::new(store.clone(), args.store_timeout, args.serves_without_store()));
     let bundles = Bundles {
         args: args.clone(),
-        runtime: Runtime::load(&args.onnxruntime)?,
-        store: store::open(&args.store).await.map_err(|error| error.to_string())?,
+        runtime,
+        facts: facts.clone(),
         dependencies: Dependencies::new(args, &readiness, &metrics, begun),
         metrics: metrics.clone(),
     };
     let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(bundles));
     let repository = repository.map_err(|error| error.reason().to_owned())?;
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
+    let is_up = readiness.dependency(STORE, &metrics);
+    let is_up = if args.serves_without_store() { is_up } else { is_up.with_latch(readiness.latch(STORE)) };
     let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
+    let writer = Writer::start(store.clone(), WAITING_EVENTS, args.store_timeout);
+    let routes = events::routes(Arc::new(handler.clone()), writer)?;
+    let retention = args.retention.clone();
     let background = async move {
         begin.send_replace(true);
+        tokio::join!(look_after(&store, &is_up), facts.watch(), retention::keep(&retention, store.as_ref()));
     };
-    Ok((handler, background))
+    Ok(Started { handler, routes, background })
+}
+
+/// Tells whether the store can be served from. One question that is lost is no reason to send everybody elsewhere.
+async fn look_after(store: &Guard, is_up: &Dependency) {
+    let tell = |looked: Result<(), &StoreError>| match looked {
+        Ok(()) => is_up.set(true),
+        Err(error) if error.failure == Failure::Setup || store.is_away() => is_up.set(false),
+        Err(_) => {}
+    };
+    store.watch(tell).await;
 }
 
 /// Makes a recommender of the bundle that lies in its place, at start and whenever a new one lies there.
 struct Bundles {
     args: Args,
     runtime: Runtime,
-    store: Arc<dyn Store>,
+    facts: Arc<Facts>,
     metrics: Metrics,
     dependencies: Dependencies,
 }
@@ -92,7 +132,7 @@ impl Bundles {
             max_instances: args.server.max_instances as usize,
             _watches: rankers.watch(&retrieval, &self.dependencies),
             retrieval,
-            store: self.store.clone(),
+            facts: self.facts.clone(),
             towers,
             rankers,
             degrade: args.degrades(),
@@ -134,7 +174,7 @@ fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
     let articles = Articles::open(bundle, &attributes).map_err(|error| error.to_string())?;
     let customers = Customers::open(bundle).map_err(|error| error.to_string())?;
     let index = Index::open(bundle, &articles, threads).map_err(|error| error.to_string())?;
-    Ok(Retrieval { articles, customers, index })
+    Ok(Retrieval { articles, customers, index, out_of_stock: OutOfStockRows::default() })
 }
 
 fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {

@@ -1,12 +1,29 @@
-//! What changes while servers run: customers, what they bought and did.
+//! What changes while servers run: customers, what they bought and did, and stock.
+//!
+//! One trait, two stores: [`Sqlite`] for one machine, [`Postgres`] for many. [`Writer`] gathers events of many requests into few commits.
 
-use std::{str::FromStr, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
+use crate::events::{Event, Kind};
+
+mod error;
+mod guard;
+mod postgres;
 mod sqlite;
+mod stock;
+mod url;
+mod writer;
 
+pub use error::{Failure, StoreError};
+pub use guard::Guard;
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub use stock::OutOfStock;
+pub use url::StoreUrl;
+pub use writer::{Recorded, Unrecorded, Writer};
 
 /// What the store knows of a customer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,67 +32,73 @@ pub struct Customer {
     pub known: bool,
     /// In years, where it is known.
     pub age: Option<f32>,
-    /// Ids of the articles that they purchased, in the order asked for.
+    /// Ids of the articles that they purchased, each once: what they bought last first; of those bought at the same moment, by id.
     pub purchased: Vec<String>,
 }
 
-/// The order of a customer's purchases.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// As the store has them at hand, an article once or several times.
-    #[default]
-    Any,
-    /// What they bought last first, each article once; of those bought at the same moment, by id.
-    NewestFirst,
+/// What a request must know as of now.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// The customers asked for, in that order.
+    pub customers: Vec<Customer>,
+    /// The articles that can't be had.
+    pub out_of_stock: Arc<OutOfStock>,
 }
 
-/// Why a store can't answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store has another schema than this server.
-    #[error("--store: schema version {found}, this server needs {wanted}; run `hemline load` of the same release")]
-    Schema {
-        /// The store's.
-        found: i64,
-        /// The server's.
-        wanted: i64,
-    },
-    /// The store can't be opened.
-    #[error("--store: {0}")]
-    Open(String),
-    /// The store failed a question.
-    #[error("store: {0}")]
-    Query(#[from] sqlx::Error),
-}
-
-/// Customers and interactions. Every answer is as of now: what another process wrote before the question is in it.
+/// Customers, interactions and stock. Every answer is as of now: what another process wrote before the question is in it.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What is known of this customer; of one who is not, only what they did. One round trip, whatever the order.
-    async fn customer(&self, customer_id: &str, order: Order) -> Result<Customer, StoreError>;
+    /// What is known of these customers; of one who is not, only what they did. And what is out of stock, both as of one moment, in one
+    /// round trip.
+    ///
+    /// # Errors
+    /// The store fails, or has no answer within `within`.
+    async fn fresh(&self, customer_ids: &[&str], within: Duration) -> Result<Fresh, StoreError>;
+
+    /// Writes events, all or none; when this returns, no crash can lose them. For each event, in order, whether it was new.
+    ///
+    /// # Errors
+    /// The store fails; then whether they were written is unknown, and they may be told again.
+    async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError>;
+
+    /// Looks whether it can be served from.
+    ///
+    /// # Errors
+    /// It can't be asked, or has another schema.
+    async fn check(&self, within: Duration) -> Result<(), StoreError>;
+
+    /// Deletes at most `most` events of a kind that were recorded before a moment, unless another server is at it; how many.
+    ///
+    /// # Errors
+    /// The store fails.
+    async fn expire(&self, kind: Kind, before: Timestamp, most: u32) -> Result<u64, StoreError>;
+
+    /// Hears whose profile was changed, for as long as it is polled: says the id, or nothing where it may be anybody's. A store that can't
+    /// tell says nothing ever.
+    async fn changes(&self, changed: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync));
 }
 
-/// Opens the store that a URL names.
+/// Opens the store that a URL names; reads go to `reads`, where there is such a replica.
 ///
 /// # Errors
-/// The URL names none, or the store can't be served from.
-pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(Sqlite::open(&url.path).await?))
-}
-
-/// A store's URL: `sqlite://PATH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreUrl {
-    path: std::path::PathBuf,
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        match url.strip_prefix("sqlite://") {
-            Some(path) if !path.is_empty() => Ok(Self { path: path.into() }),
-            _ => Err("expected sqlite://PATH".to_owned()),
+/// The store can't be served from.
+pub async fn open(url: &StoreUrl, reads: Option<&StoreUrl>) -> Result<Arc<dyn Store>, StoreError> {
+    match (url, reads) {
+        (StoreUrl::Sqlite(path), None) => Ok(Arc::new(Sqlite::open(path).await?)),
+        (StoreUrl::Postgres(primary), None) => Ok(Arc::new(Postgres::open(primary, None).await?)),
+        (StoreUrl::Postgres(primary), Some(StoreUrl::Postgres(replica))) => {
+            Ok(Arc::new(Postgres::open(primary, Some(replica)).await?))
         }
+        _ => Err(StoreError::new(Failure::Setup, "a replica for reads is PostgreSQL's, beside a PostgreSQL")),
     }
+}
+
+/// An id as a store may be asked for it. None has one with a NUL: PostgreSQL's text can't, and SQLite's JSON would end there.
+fn asked(customer_id: &str) -> &str {
+    if customer_id.contains('\0') { "" } else { customer_id }
+}
+
+/// For each event whether it is among those that were added, by source and id. Of two with the same id the first is the new one.
+fn news(events: &[Event], mut added: HashSet<(String, String)>) -> Vec<bool> {
+    events.iter().map(|event| added.remove(&(event.source.clone(), event.event_id.clone()))).collect()
 }

@@ -1,36 +1,64 @@
 //! SQLite: the embedded default, for one machine. Several processes share it through its write-ahead log.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::{
-    Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions, Row, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
+use tokio::time::timeout;
 
-use super::{Customer, Order, Store, StoreError};
+use super::{
+    Customer, Failure, Fresh, Store, StoreError, asked,
+    stock::{Change, Stock},
+};
+use crate::events::{Event, Kind};
 
 /// How many migrations stand in `catalog/migrations/sqlite/`; SQLite's `user_version` counts those that were applied.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
-/// A profile row, then a row a purchase, in one question: one moment, one hop to the thread that owns the connection.
-const CUSTOMER: &str = "
-    SELECT 1 AS profile, age, NULL AS article_id FROM customers WHERE customer_id = ?1
-    UNION ALL
-    SELECT 0, NULL, article_id FROM interactions WHERE customer_id = ?1 AND kind = 'purchase'";
+/// How long a question waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The same with the purchases in their order. What is sorted is one customer's.
-const CUSTOMER_NEWEST_FIRST: &str = "
-    SELECT 1 AS profile, age, NULL AS article_id, NULL AS last_bought FROM customers WHERE customer_id = ?1
+/// Profiles, purchases and changes of stock in one question: one moment, one hop to the thread that owns the connection. What is sorted
+/// is the purchases of those who are asked for.
+const FRESH: &str = "
+    WITH asked (place, customer_id) AS (SELECT key, value FROM json_each(?1))
+    SELECT 0 AS part, place, age, NULL AS article_id, NULL AS last_bought
+    FROM asked JOIN customers USING (customer_id)
     UNION ALL
-    SELECT 0, NULL, article_id, max(occurred_at) FROM interactions WHERE customer_id = ?1 AND kind = 'purchase'
-    GROUP BY article_id
-    ORDER BY last_bought DESC, article_id";
+    SELECT 1, place, NULL, article_id, max(bought) FROM (
+        SELECT place, article_id, bought_on AS bought
+        FROM asked JOIN customers USING (customer_id) JOIN history USING (customer_key)
+        UNION ALL
+        SELECT place, article_id, occurred_at
+        FROM asked JOIN interactions USING (customer_id) WHERE kind = 'purchase')
+    GROUP BY place, article_id
+    UNION ALL
+    SELECT 2 + out_of_stock, version, NULL, article_id, NULL FROM stock_changes WHERE version > ?2
+    ORDER BY part, place, last_bought DESC, article_id";
+
+/// One statement is one transaction, which is synced before it returns.
+const RECORD: &str = "
+    INSERT INTO interactions (event_id, source, customer_id, visitor, kind, article_id, list_id, occurred_at)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (source, event_id) DO NOTHING
+    RETURNING source, event_id";
+
+const EXPIRE: &str = "
+    DELETE FROM interactions WHERE rowid IN
+        (SELECT rowid FROM interactions WHERE recorded_at < ?2 AND kind = ?1 LIMIT ?3)";
 
 /// A SQLite file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sqlite {
-    pool: SqlitePool,
+    reads: SqlitePool,
+    /// One connection: SQLite has one writer at a time, and a queue is fairer than its lock.
+    writes: SqlitePool,
+    stock: Stock,
 }
 
 impl Sqlite {
@@ -39,49 +67,123 @@ impl Sqlite {
     /// # Errors
     /// There is no such file, it can't be opened, or its schema is another version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error: sqlx::Error| StoreError::Open(format!("{}: {error}", path.display()));
+        let failed = |detail: String| StoreError::new(Failure::Setup, format!("{}: {detail}", path.display()));
         if !path.is_file() {
-            return Err(StoreError::Open(format!("{}: no such file; `hemline load` makes it", path.display())));
+            return Err(failed("no such file; `hemline load` makes it".to_owned()));
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(2));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .min_connections(1)
-            .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(2))
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
-        let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.map_err(failed)?;
-        if found == SCHEMA_VERSION {
-            return Ok(Self { pool });
-        }
-        Err(StoreError::Schema { found, wanted: SCHEMA_VERSION })
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .min_connections(1)
+                .test_before_acquire(false)
+                .acquire_timeout(BUSY_TIMEOUT)
+        };
+        let reads = pool(4).connect_with(options.clone()).await.map_err(|error| failed(error.to_string()))?;
+        let writes = pool(1).connect_lazy_with(options);
+        let store = Self { reads, writes, stock: Stock::default() };
+        store.check(BUSY_TIMEOUT).await?;
+        Ok(store)
     }
 }
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn customer(&self, customer_id: &str, order: Order) -> Result<Customer, StoreError> {
-        let question = match order {
-            Order::Any => CUSTOMER,
-            Order::NewestFirst => CUSTOMER_NEWEST_FIRST,
-        };
-        let rows = sqlx::query(question).bind(customer_id).fetch_all(&self.pool).await?;
-        let mut customer = Customer::default();
-        for row in rows {
-            if row.try_get::<i64, _>(0)? == 1 {
-                customer.known = true;
-                customer.age = row.try_get::<Option<f32>, _>(1)?;
-            } else {
-                customer.purchased.push(row.try_get(2)?);
+    async fn fresh(&self, customer_ids: &[&str], within: Duration) -> Result<Fresh, StoreError> {
+        let ids: Vec<_> = customer_ids.iter().map(|id| asked(id)).collect();
+        let ids = json(&ids)?;
+        loop {
+            let seen = self.stock.seen();
+            let cursor = i64::try_from(seen.cursor).unwrap_or(i64::MAX);
+            let question = sqlx::query(FRESH).bind(&ids).bind(cursor).fetch_all(&self.reads);
+            let rows = match timeout(within, question).await {
+                Ok(rows) => rows.map_err(StoreError::from).inspect_err(|_| self.stock.forget())?,
+                Err(_) => return Err(StoreError::slow()),
+            };
+            let mut customers = vec![Customer::default(); customer_ids.len()];
+            let (mut changes, mut cursor) = (Vec::new(), seen.cursor);
+            for row in rows {
+                read(&row, &mut customers, &mut changes)?;
+            }
+            for change in &changes {
+                cursor = cursor.max(u64::try_from(change.version).unwrap_or_default());
+            }
+            if let Some(out_of_stock) = self.stock.add(seen, cursor, changes) {
+                return Ok(Fresh { customers, out_of_stock });
             }
         }
-        Ok(customer)
     }
+
+    async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
+        let rows: Vec<_> = events.iter().map(row_of).collect();
+        let rows = json(&rows)?;
+        let statement = sqlx::query(RECORD).bind(&rows).fetch_all(&self.writes);
+        let added = timeout(within, statement).await.map_err(|_| StoreError::slow())??;
+        let added = added.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        Ok(super::news(events, added.collect::<Result<HashSet<_>, sqlx::Error>>()?))
+    }
+
+    async fn check(&self, within: Duration) -> Result<(), StoreError> {
+        let question = sqlx::query_scalar("PRAGMA user_version").fetch_one(&self.reads);
+        let found: i64 = timeout(within, question).await.map_err(|_| StoreError::slow())??;
+        if found == SCHEMA_VERSION { Ok(()) } else { Err(StoreError::schema(found, SCHEMA_VERSION)) }
+    }
+
+    async fn expire(&self, kind: Kind, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let statement = sqlx::query(EXPIRE).bind(kind.name()).bind(text(before)).bind(most);
+        Ok(statement.execute(&self.writes).await?.rows_affected())
+    }
+
+    /// SQLite tells nobody.
+    async fn changes(&self, _: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {
+        std::future::pending().await
+    }
+}
+
+/// A row of [`FRESH`].
+fn read(row: &SqliteRow, customers: &mut [Customer], changes: &mut Vec<Change>) -> Result<(), sqlx::Error> {
+    let (part, place): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if part >= 2 {
+        changes.push(Change { article_id: row.try_get(3)?, out_of_stock: part == 3, version: place });
+        return Ok(());
+    }
+    let customer = usize::try_from(place).ok().and_then(|place| customers.get_mut(place));
+    let customer = customer.ok_or(sqlx::Error::RowNotFound)?;
+    if part == 0 {
+        customer.known = true;
+        customer.age = row.try_get(2)?;
+    } else {
+        customer.purchased.push(row.try_get(3)?);
+    }
+    Ok(())
+}
+
+/// An event in the order of [`RECORD`].
+fn row_of(event: &Event) -> [serde_json::Value; 8] {
+    let Event { event_id, source, customer_id, visitor, kind, article_id, list_id, occurred_at } = event;
+    [
+        event_id.as_str().into(),
+        source.as_str().into(),
+        customer_id.as_str().into(),
+        i32::from(*visitor).into(),
+        kind.name().into(),
+        article_id.as_str().into(),
+        list_id.as_deref().into(),
+        text(*occurred_at).into(),
+    ]
+}
+
+/// A time as the store has it: milliseconds, so that all are equally long and sort as they are.
+fn text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::new(Failure::Refused, error.to_string()))
 }

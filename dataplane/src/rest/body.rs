@@ -21,6 +21,7 @@ use crate::{
 /// # Errors
 /// Its type or coding is none that is read here, it is larger than the limit, or it did not come in time.
 pub(super) async fn read(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
+    check_content_type(headers)?;
     read_up_to(handler.limits.body, headers, body, context).await
 }
 
@@ -32,16 +33,29 @@ pub async fn read_body(handler: &Handler, body: Body, context: &Context) -> Resu
     in_time(context.deadline(), pin!(whole(body, handler.limits.body))).await?
 }
 
+/// The whole body of an inference, decompressed as its headers say, for a protocol of one's own.
+///
+/// # Errors
+/// Its coding is none that is read here, it is larger than the limit, or it did not come in time.
+pub async fn read_decompressed_body(
+    handler: &Handler,
+    headers: &HeaderMap,
+    body: Body,
+    context: &Context,
+) -> Result<Bytes> {
+    read_up_to(handler.limits.body, headers, body, context).await
+}
+
 /// The whole body of any other request, decompressed.
 ///
 /// # Errors
 /// As [`read`].
 pub(super) async fn read_small(handler: &Handler, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
+    check_content_type(headers)?;
     read_up_to(handler.limits.small_body(), headers, body, context).await
 }
 
 async fn read_up_to(limit: usize, headers: &HeaderMap, body: Body, context: &Context) -> Result<Bytes> {
-    check_content_type(headers)?;
     let coding = Coding::of_request(headers)?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {

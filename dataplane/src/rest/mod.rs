@@ -45,7 +45,7 @@ mod repository;
 mod v1;
 mod v2;
 
-pub use body::read_body;
+pub use body::{read_body, read_decompressed_body};
 
 /// Every path, and what it answers to.
 fn routes(server: ServerInfo) -> Vec<(&'static str, MethodRouter<Arc<Handler>>)> {

@@ -1,0 +1,138 @@
+//! `POST /v1/events`: what customers do, told by a shop. An event is durable before it is acknowledged, told again it counts once, and
+//! every server's next answer knows it.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use catalog::store::{Failure, Recorded, Unrecorded, Writer};
+use dataplane::{Error, Handler, Inference, Kind, Result, rest};
+use jiff::Timestamp;
+use prometheus::{IntCounterVec, Opts};
+use serde::Serialize;
+use tokio::time::timeout_at;
+
+use crate::facts;
+
+mod read;
+
+/// When to come back where too many events wait.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What the route needs.
+struct Events {
+    handler: Arc<Handler>,
+    writer: Writer,
+    told: IntCounterVec,
+}
+
+/// The answer: all events of the request are in the store.
+#[derive(Serialize)]
+struct Acknowledged {
+    /// How many were new.
+    accepted: usize,
+    /// How many had been told before.
+    repeated: usize,
+}
+
+/// The route, over a store's writer.
+///
+/// # Errors
+/// The data plane has a metric of the same name.
+pub(crate) fn routes(handler: Arc<Handler>, writer: Writer) -> Result<Router, String> {
+    let told = Opts::new(
+        "events_total",
+        "Events that were told, by outcome: accepted, repeated, invalid, refused where too many wait, failed where the store did.",
+    );
+    let told = IntCounterVec::new(told, &["outcome"]).map_err(|error| error.to_string())?;
+    handler.metrics.register(told.clone()).map_err(|error| error.to_string())?;
+    let events = Arc::new(Events { handler, writer, told });
+    Ok(Router::new().route("/v1/events", post(tell)).with_state(events))
+}
+
+async fn tell(
+    State(events): State<Arc<Events>>,
+    Extension(inference): Extension<Inference>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Acknowledged>)> {
+    let context = inference.context();
+    let body = rest::read_decompressed_body(&events.handler, &headers, body, context).await?;
+    let told = read::events(&headers, &body, Timestamp::now()).inspect_err(|_| events.count("invalid", 1))?;
+    let count = told.len();
+    let recorded = timeout_at(context.deadline().into(), events.writer.record(told)).await;
+    match recorded {
+        Ok(Ok(Recorded { accepted, repeated })) => {
+            events.count("accepted", accepted);
+            events.count("repeated", repeated);
+            Ok((StatusCode::ACCEPTED, Json(Acknowledged { accepted, repeated })))
+        }
+        Ok(Err(unrecorded)) => {
+            events.count(if matches!(unrecorded, Unrecorded::Overloaded) { "refused" } else { "failed" }, count);
+            Err(unacknowledged(&unrecorded))
+        }
+        Err(_) => {
+            events.count("failed", count);
+            let unknown = "whether the events were written is not known; told again with the same ids they count once";
+            Err(Error::new(Kind::DeadlineExceeded, unknown))
+        }
+    }
+}
+
+impl Events {
+    fn count(&self, outcome: &str, count: usize) {
+        if count > 0 {
+            self.told.with_label_values(&[outcome]).inc_by(count as u64);
+        }
+    }
+}
+
+/// Why nothing is acknowledged, as the caller is told. What could come to be is a 429, 503 or 504; what the store would refuse again and
+/// again is a 400, lest a shop tell it for ever.
+fn unacknowledged(unrecorded: &Unrecorded) -> Error {
+    match unrecorded {
+        Unrecorded::Overloaded => {
+            Error::new(Kind::Overloaded, "too many events are waiting to be written").with_retry_after(RETRY_AFTER)
+        }
+        Unrecorded::Store(error) if error.failure == Failure::Refused => {
+            Error::new(Kind::InvalidArgument, "the store refuses these events").with_detail(error)
+        }
+        Unrecorded::Store(error) => facts::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use catalog::store::{Failure, StoreError, Unrecorded};
+    use dataplane::Kind;
+
+    use super::unacknowledged;
+
+    #[test]
+    fn what_could_come_to_be_is_to_be_told_again_and_what_could_not_is_not() {
+        for (failure, kind, comes_back) in [
+            (Failure::Away, Kind::UpstreamUnavailable, true),
+            (Failure::Busy, Kind::UpstreamUnavailable, true),
+            (Failure::ReadOnly, Kind::UpstreamUnavailable, true),
+            (Failure::Full, Kind::UpstreamUnavailable, true),
+            (Failure::Setup, Kind::UpstreamUnavailable, true),
+            (Failure::Slow, Kind::UpstreamTimeout, false),
+            (Failure::Refused, Kind::InvalidArgument, false),
+        ] {
+            let inner = "db.internal:5432 says no";
+            let told = unacknowledged(&Unrecorded::Store(Arc::new(StoreError::new(failure, inner))));
+            assert_eq!((told.kind(), told.retry_after().is_some()), (kind, comes_back), "{failure:?}");
+            assert!(!told.message().contains("internal"), "{}", told.message());
+            assert!(told.detail().is_some_and(|detail| detail.contains(inner)), "the log says what it was");
+        }
+        let told = unacknowledged(&Unrecorded::Overloaded);
+        assert_eq!((told.kind(), told.retry_after().is_some()), (Kind::Overloaded, true));
+    }
+}
