@@ -4,10 +4,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from stores import TestStore
 from told import purchase, shops
 from under_test import leaks, refusal
 
 from hemline.pair import Server
+from hemline.postgres_server import PostgresServer
 
 ROUNDS = 1000
 AN_ANSWER_WITHOUT_PURCHASES = "store: purchases unknown"
@@ -135,6 +137,23 @@ def test_where_it_is_to_degrade_answers_go_on_and_say_what_they_lack(
         away.server.start()
         assert eventually(lambda: "degraded" not in shop.prediction(customer_id="anna", **question))
         assert best not in shop.articles(customer_id="anna", **question)
+
+
+def test_what_was_acknowledged_is_known_to_a_replica_that_is_read(under_test, pair, catalogue, tmp_path):
+    with PostgresServer(tmp_path / "primary") as primary:
+        store = TestStore(primary.create_database())
+        with primary.replica(tmp_path / "replica") as replica:
+            reads = replica.url_of(store.url.rpartition("/")[2])
+            flags = (f"--store-reads={reads}",)
+            with shops(under_test, store.url, address(pair.predictor), tmp_path, *flags, count=1) as (shop,):
+                customer = {"customer_id": "visitor", "transaction_date": catalogue.date}
+                for _ in range(100):
+                    best = shop.articles(**customer, k=1)[0]
+                    assert shop.tell(purchase("visitor", best)).status_code == 202
+                    assert best not in shop.articles(**customer)
+                primary.kill()
+                assert len(shop.articles(**customer)) == 100, "it is the replica that is asked"
+                assert shop.tell(purchase("visitor", best)).status_code == 503
 
 
 def test_a_profile_that_changed_while_all_was_well_is_not_served_from_memory(

@@ -121,6 +121,20 @@ class PostgresServer:
             time.sleep(POLL_SECONDS)
         (self._data / "postmaster.pid").unlink(missing_ok=True)  # its number may soon be another process's
 
+    def replica(self, folder: Path) -> "PostgresServer":
+        """A replica of this one, which from now on waits for it where a transaction asks for that."""
+        other = PostgresServer(folder, self._settings)
+        shutil.copyfile(self.folder / "password", other.folder / "password")
+        command = [self._bin / "pg_basebackup", "-D", other._data, "-d", self.url, "-R", "-c", "fast"]
+        with other.log.open("ab") as log:
+            if other._popen(command, log).wait() != 0:
+                raise DataError(f"PostgreSQL could not be copied; the log is {other.log}")
+        other.start()
+        with psycopg.connect(self.url, autocommit=True) as db:
+            db.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            db.execute("SELECT pg_reload_conf()")
+        return other
+
     def _create(self) -> None:
         """Makes the data directory."""
         password = self.folder / "password"

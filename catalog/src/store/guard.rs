@@ -110,14 +110,10 @@ impl Store for Guard {
         fresh
     }
 
-    /// A store that can't be written to may still be read: only one that can't be reached counts as away.
+    /// A store that can't be written to may still be read, most of all where a replica is: only questions tell whether it is away.
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
         self.ready()?;
-        self.store.record(events, within).await.inspect_err(|error| {
-            if error.failure == Failure::Away {
-                self.failed(error);
-            }
-        })
+        self.store.record(events, within).await
     }
 
     async fn check(&self, within: Duration) -> Result<(), StoreError> {
