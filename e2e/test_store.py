@@ -37,6 +37,11 @@ def eventually(holds, seconds: float = 20) -> bool:
     return True
 
 
+def is_listened_to(store: TestStore) -> bool:
+    """Whether somebody waits to be told of changes."""
+    return store.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'") > 0
+
+
 def test_a_purchase_told_to_one_is_honoured_by_the_others_very_next_answer(two, catalogue):
     honoured = 0
     for number in range(ROUNDS):
@@ -118,6 +123,7 @@ def test_where_it_is_to_degrade_answers_go_on_and_say_what_they_lack(
     away.know({"anna": 19.0, "bob": 70.0})
     flags = ("--on-store-failure=degrade",)
     with shops(under_test, away.url, address(pair.predictor), tmp_path, *flags, count=1) as (shop,):
+        assert eventually(lambda: is_listened_to(away)), "what was known before may have changed"
         before = {name: shop.prediction(customer_id=name, **question) for name in ("anna", "stranger")}
         assert "degraded" not in before["anna"]
         best = before["anna"]["ranking"][0][1]
@@ -163,6 +169,7 @@ def test_a_profile_that_changed_while_all_was_well_is_not_served_from_memory(
     away.know({"anna": 19.0})
     flags = ("--on-store-failure=degrade",)
     with shops(under_test, away.url, address(pair.predictor), tmp_path, *flags, count=1) as (shop,):
+        assert eventually(lambda: is_listened_to(away))
         young = shop.prediction(**question)["ranking"]
         nobody = shop.prediction(**question | {"customer_id": "nobody"})["ranking"]
         away.execute("UPDATE hemline.customers SET age = 90 WHERE customer_id = 'anna'")

@@ -49,6 +49,7 @@ class PostgresServer:
         self._settings = dict(settings or {})
         self._process: subprocess.Popen | None = None
         self._port = 0
+        self._log_began = 0
 
     def __enter__(self) -> Self:
         """Starts it."""
@@ -86,6 +87,17 @@ class PostgresServer:
         """
         if not self._data.is_dir():
             self._create()
+        had_one = self._port != 0
+        deadline = time.monotonic() + START_SECONDS
+        while not self._started(deadline):
+            if time.monotonic() > deadline or not self._found_its_port_taken():
+                raise DataError(f"PostgreSQL did not start; its log is {self.log}")
+            # Somebody's connection may have its port. It is waited for: its clients know no other.
+            self._port = self._port if had_one else 0
+            time.sleep(10 * POLL_SECONDS)
+
+    def _started(self, deadline: float) -> bool:
+        """Starts the process; whether it answers before the deadline."""
         self._port = self._port or free_port()
         options = {
             "listen_addresses": HOST,
@@ -94,13 +106,17 @@ class PostgresServer:
             **self._settings,
         }
         flags = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
+        self._log_began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = self._popen([self._bin / "postgres", "-D", self._data, *flags], log)
-        deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise DataError(f"PostgreSQL did not start; its log is {self.log}")
+                return False
             time.sleep(POLL_SECONDS)
+        return True
+
+    def _found_its_port_taken(self) -> bool:
+        return b"Address already in use" in self.log.read_bytes()[self._log_began :]
 
     def stop(self) -> None:
         """Stops it as its owner would: sessions are ended, all is written."""
@@ -112,6 +128,8 @@ class PostgresServer:
         """Ends all its processes at once, as a crash would."""
         if self._process is None:
             return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGSTOP)  # it starts no others while they are listed
         pids = self.pids()
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -189,14 +207,16 @@ def programs() -> Path:
     # Root's own files are nobody else's to read: a copy, made once for each version of the wheel.
     version = importlib.metadata.version(WHEEL)
     copy = Path(tempfile.gettempdir()) / f"hemline-{MODULE}-{version}"
-    if not copy.is_dir():
+    if not is_roots(copy):
         made = Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
         shutil.copytree(site / MODULE / INSTALLED, made / MODULE / INSTALLED, symlinks=True)
         shutil.copytree(site / f"{MODULE}.libs", made / f"{MODULE}.libs")
         for path in [made, *made.rglob("*")]:
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-        with contextlib.suppress(OSError):  # another process was first
+        try:
             made.rename(copy)
+        except OSError:  # another process was first, or another user has the name
+            copy = copy if is_roots(copy) else made
     return copy / MODULE / INSTALLED / "bin"
 
 
@@ -214,6 +234,11 @@ def is_reachable(path: Path) -> bool:
     """Whether anybody can get there."""
     there = [place for place in [path, *path.parents] if place.exists()]
     return all(place.stat().st_mode & 0o001 for place in there)
+
+
+def is_roots(path: Path) -> bool:
+    """Whether it is a folder that only root can have made: programs are run from it."""
+    return path.is_dir() and not path.is_symlink() and path.stat().st_uid == 0
 
 
 def own(path: Path) -> None:
@@ -251,7 +276,7 @@ def free_port() -> int:
 
 
 def main() -> int:
-    """Runs a command beside a server, whose URL it gets as HEMLINE_TEST_POSTGRES; the command's exit code."""
+    """Runs a command beside a server, whose URL is in HEMLINE_TEST_POSTGRES; its exit code, as a shell's."""
     if len(sys.argv) < 4 or sys.argv[2] != "--":
         print("usage: python -m hemline.postgres_server FOLDER -- COMMAND", file=sys.stderr)
         return 64
@@ -276,7 +301,8 @@ def beside(server: PostgresServer, command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pass_on)
     process = subprocess.Popen(command, env=os.environ | {URL_VARIABLE: server.url})
-    return process.wait()
+    code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import psycopg
@@ -16,6 +18,7 @@ from conftest import rows_of
 
 from hemline import features, load, schema, stores
 from hemline.errors import DataError
+from hemline.postgres_server import HOST, PostgresServer
 from hemline.stores import open_store
 from hemline.stores.postgres import PostgresStore
 from hemline.stores.sqlite import SqliteStore
@@ -375,3 +378,12 @@ def test_a_command_beside_a_server_gets_its_url_and_gives_its_exit_code(postgres
         code,
     ]
     assert subprocess.run(command).returncode == 7
+
+
+def test_a_server_whose_port_was_taken_while_it_was_down_waits_for_it_as_its_clients_know_no_other(tmp_path):
+    with PostgresServer(tmp_path / "server") as server:
+        server.kill()
+        with socket.create_server((HOST, int(server.url.rpartition(":")[2].split("/")[0]))) as taken:
+            threading.Timer(1, taken.close).start()
+            server.start()
+        psycopg.connect(server.url).close()

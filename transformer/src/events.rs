@@ -10,8 +10,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use catalog::store::{Failure, Recorded, Unrecorded, Writer};
-use dataplane::{Error, Handler, Inference, Kind, Result, rest};
+use catalog::{
+    events::Event,
+    store::{Failure, Recorded, Unrecorded, Writer},
+};
+use dataplane::{Context, Error, Handler, Inference, Kind, Result, rest};
 use jiff::Timestamp;
 use prometheus::{IntCounterVec, Opts};
 use serde::Serialize;
@@ -21,6 +24,8 @@ use crate::facts;
 
 mod read;
 
+/// What is said of events whose fate is open.
+const UNKNOWN: &str = "whether the events were written is not known; told again with the same ids they count once";
 /// When to come back where too many events wait.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -62,8 +67,7 @@ async fn tell(
     body: Body,
 ) -> Result<(StatusCode, Json<Acknowledged>)> {
     let context = inference.context();
-    let body = rest::read_decompressed_body(&events.handler, &headers, body, context).await?;
-    let told = read::events(&headers, &body, Timestamp::now()).inspect_err(|_| events.count("invalid", 1))?;
+    let told = events.read(&headers, body, context).await?;
     let count = told.len();
     let recorded = timeout_at(context.deadline().into(), events.writer.record(told)).await;
     match recorded {
@@ -78,13 +82,20 @@ async fn tell(
         }
         Err(_) => {
             events.count("failed", count);
-            let unknown = "whether the events were written is not known; told again with the same ids they count once";
-            Err(Error::new(Kind::DeadlineExceeded, unknown))
+            Err(Error::new(Kind::DeadlineExceeded, UNKNOWN))
         }
     }
 }
 
 impl Events {
+    /// What is told. A body waits in memory among those of inferences, of which only so many are let in; what waits for the store after
+    /// that is bounded by its writer, and takes no place from them.
+    async fn read(&self, headers: &HeaderMap, body: Body, context: &Context) -> Result<Vec<Event>> {
+        let _permit = self.handler.admit()?;
+        let body = rest::read_decompressed_body(&self.handler, headers, body, context).await?;
+        read::events(headers, &body, Timestamp::now()).inspect_err(|_| self.count("invalid", 1))
+    }
+
     fn count(&self, outcome: &str, count: usize) {
         if count > 0 {
             self.told.with_label_values(&[outcome]).inc_by(count as u64);
@@ -102,7 +113,12 @@ fn unacknowledged(unrecorded: &Unrecorded) -> Error {
         Unrecorded::Store(error) if error.failure == Failure::Refused => {
             Error::new(Kind::InvalidArgument, "the store refuses these events").with_detail(error)
         }
-        Unrecorded::Store(error) => facts::failed(error),
+        Unrecorded::Store(error) => {
+            let failed = facts::failed(error);
+            let open =
+                Error::new(failed.kind(), format!("{}; {UNKNOWN}", failed.message())).with_detail(failed.reason());
+            failed.retry_after().into_iter().fold(open, Error::with_retry_after)
+        }
     }
 }
 

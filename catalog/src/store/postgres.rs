@@ -245,11 +245,12 @@ impl Store for Postgres {
                 && listener.listen(CHANNEL).await.is_ok()
             {
                 changed(None); // what was told before nobody heard
+                listener.eager_reconnect(false);
                 while let Ok(Some(told)) = listener.try_recv().await {
                     changed(Some(told.payload()).filter(|id| !id.is_empty()));
                 }
             }
-            changed(None);
+            // Nothing is said to have changed: the server is likely away, and what it said last is all there is until it is back.
             // Servers that lost the same store should not all come back at once.
             sleep(Duration::from_millis(fastrand::u64(500..2000))).await;
         }

@@ -1,14 +1,17 @@
 //! Events as they are told: plain JSON, one or many, and CloudEvents 1.0 in each of its modes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use catalog::events::{Event, Kind};
 use dataplane::{Error, Kind as ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::{error::Category, value::RawValue};
 
 /// So many characters an id may have.
 const LONGEST: usize = 256;
@@ -63,12 +66,11 @@ struct CloudData {
 /// A content type that is not read here; what is no JSON; the first event that is wrong, by its number where there are several, with the
 /// field and what was expected.
 pub(super) fn events(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Vec<Event>> {
-    if headers.contains_key("ce-specversion") {
-        return Ok(vec![in_headers(headers, body)?.check(now)?]);
-    }
     match content_type(headers).as_ref() {
+        // Before headers are looked at: what is structured may have its attributes there too.
         "application/cloudevents+json" => Ok(vec![structured(body)?.check(now)?]),
         "application/cloudevents-batch+json" => each(body, now, structured),
+        _ if headers.contains_key("ce-specversion") => Ok(vec![in_headers(headers, body)?.check(now)?]),
         "" | "application/json" => {
             if body.trim_ascii_start().starts_with(b"[") {
                 each(body, now, |item| parse(item))
@@ -86,10 +88,41 @@ pub(super) fn events(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result
     }
 }
 
+/// The first [`MOST`] items of a list, and how many it has: a list of millions takes no room before it is refused.
+struct Items<'a>(Vec<&'a RawValue>, usize);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while items.len() < MOST
+                    && let Some(item) = list.next_element()?
+                {
+                    items.push(item);
+                }
+                let mut count = items.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Items(items, count))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
 fn each(body: &[u8], now: Timestamp, read: impl Fn(&[u8]) -> Result<Plain>) -> Result<Vec<Event>> {
-    let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| Error::malformed(plain(&error)))?;
-    if items.is_empty() || items.len() > MOST {
-        return Err(Error::invalid(format!("expected 1 to {MOST} events, got {}", items.len())));
+    let Items(items, count) = serde_json::from_slice(body).map_err(|error| Error::malformed(plain(&error)))?;
+    if count == 0 || count > MOST {
+        return Err(Error::invalid(format!("expected 1 to {MOST} events, got {count}")));
     }
     let events = items.iter().enumerate().map(|(number, item)| {
         let event = read(item.get().as_bytes()).and_then(|event| event.check(now));
@@ -221,6 +254,9 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (path, text) = (error.path().to_string(), plain(error.inner()));
+        if error.inner().classify() != Category::Data {
+            return Error::malformed(text);
+        }
         if path == "." { Error::invalid(text) } else { Error::invalid(format!("field `{path}`: {text}")) }
     })?;
     deserializer.end().map_err(|error| Error::malformed(plain(&error)))?;
@@ -243,16 +279,31 @@ fn content_type(headers: &HeaderMap) -> Cow<'_, str> {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into()
 }
 
-/// A header's value as CloudEvents' HTTP binding writes it: what is no plain ASCII is percent-encoded UTF-8.
+/// A header's value as CloudEvents' HTTP binding reads it: quotes around it are taken off, as older senders put them there, and then one
+/// round of percent-encoding, which must be UTF-8.
 fn decoded(name: &str, value: &HeaderValue) -> Result<String> {
-    let (mut text, mut rest) = (Vec::new(), value.as_bytes());
+    let value = unquoted(value.as_bytes());
+    let (mut text, mut rest) = (Vec::new(), value.as_ref());
     while let [first, others @ ..] = rest {
-        let escaped = (*first == b'%').then(|| others.get(..2)).flatten();
-        let byte = escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let byte = if *first == b'%' { escaped(others) } else { None };
         text.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &others[2..] } else { others };
     }
     String::from_utf8(text).map_err(|_| Error::invalid(format!("header `{name}`: expected percent-encoded UTF-8")))
+}
+
+/// The byte that two hexadecimal digits say.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let digit = |position: usize| char::from(*text.get(position)?).to_digit(16);
+    u8::try_from(16 * digit(0)? + digit(1)?).ok()
+}
+
+/// What is inside a quoted string, where a backslash stands before what is meant as it is.
+fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(quoted) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else { return value.into() };
+    let mut bytes = quoted.iter();
+    let next = || bytes.next().map(|&byte| if byte == b'\\' { bytes.next().copied().unwrap_or(byte) } else { byte });
+    std::iter::from_fn(next).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]

@@ -189,6 +189,27 @@ async fn whose_profile_changed_is_told() {
 }
 
 #[tokio::test]
+async fn a_server_that_went_away_is_no_news_of_anybody_and_one_that_is_back_may_be_of_everybody() {
+    let world = World::postgres().await;
+    let store = world.open().await.unwrap();
+    let heard = Arc::new(Mutex::new(0));
+    let hears = heard.clone();
+    let listener = tokio::spawn(async move { store.changes(&|_| *hears.lock().unwrap() += 1).await });
+    eventually("it listens", async || *heard.lock().unwrap() == 1).await;
+    let mut elsewhere = World::postgres_at(std::env::var("HEMLINE_TEST_POSTGRES").unwrap()).await;
+    let database = world.url.rsplit('/').next().unwrap();
+    elsewhere.execute(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
+    let ended = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    elsewhere.execute(&ended).await;
+    // It looks for the server at least every two seconds.
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(*heard.lock().unwrap(), 1);
+    elsewhere.execute(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await;
+    eventually("it listens again", async || *heard.lock().unwrap() == 2).await;
+    listener.abort();
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_no_reason_not_to_start_and_is_found_when_it_comes() {
     let url: StoreUrl = "postgres://nobody@127.0.0.1:1/nothing".parse().unwrap();
     let store = store::open(&url, None).await.unwrap();

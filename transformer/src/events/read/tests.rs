@@ -75,17 +75,39 @@ fn cloud_events_say_the_same_in_each_of_their_modes() {
         read(&[("content-type", "application/cloudevents-batch+json")], &format!("[{plain},{base64}]")).unwrap();
     assert_eq!(batch, [expected.clone(), expected.clone()]);
     let attributes = [("ce-specversion", "1.0"), ("ce-id", "e1"), ("ce-source", "/shop"), ("ce-type", "purchase")];
-    assert_eq!(read(&attributes, DATA).unwrap(), [expected]);
+    assert_eq!(read(&attributes, DATA).unwrap(), std::slice::from_ref(&expected));
+    // What is structured may have its attributes in headers too; its body has them all.
+    let both = [&[("content-type", "application/cloudevents+json")], attributes.as_slice()].concat();
+    assert_eq!(read(&both, &plain).unwrap(), std::slice::from_ref(&expected));
+    let batch = [&[("content-type", "application/cloudevents-batch+json")], attributes.as_slice()].concat();
+    assert_eq!(read(&batch, &format!("[{base64}]")).unwrap(), [expected]);
 }
 
 #[test]
-fn attributes_in_headers_are_percent_encoded() {
-    let attributes =
-        [("ce-specversion", "1.0"), ("ce-id", "%C3%A9%20100%"), ("ce-source", "/s"), ("ce-type", "a.b.click")];
-    let told = read(&attributes, DATA).unwrap();
-    assert_eq!((told[0].event_id.as_str(), told[0].kind), ("é 100%", Kind::Click));
-    let broken = [("ce-specversion", "1.0"), ("ce-id", "%FF"), ("ce-source", "/s"), ("ce-type", "click")];
-    assert_eq!(refusal(&broken, DATA), "header `ce-id`: expected percent-encoded UTF-8");
+fn attributes_in_headers_are_percent_encoded_or_quoted() {
+    let told =
+        |id, kind| read(&[("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/s"), ("ce-type", kind)], DATA);
+    for (header, id) in [
+        ("%C3%A9%20100%", "é 100%"),
+        ("%c3%a9", "é"),
+        ("%41%2", "A%2"),
+        ("%+f%zz%%41", "%+f%zz%A"),
+        ("%2541", "%41"),
+        (r#""a \"b\" \\ %22""#, r#"a "b" \ ""#),
+        (r#"a"b""#, r#"a"b""#),
+        (r#"""#, r#"""#),
+    ] {
+        assert_eq!(told(header, "a.b.click").unwrap()[0].event_id, id, "{header}");
+    }
+    assert_eq!(told("e", "a.b.click").unwrap()[0].kind, Kind::Click);
+    for (id, expected) in [
+        ("%FF", "header `ce-id`: expected percent-encoded UTF-8"),
+        ("%C0%A0", "header `ce-id`: expected percent-encoded UTF-8"),
+        ("%00", "field `id`: expected no control characters"),
+        (r#""""#, "field `id`: expected 1 to 256 characters, got 0"),
+    ] {
+        assert_eq!(told(id, "click").unwrap_err().message(), expected, "{id}");
+    }
 }
 
 #[test]
@@ -139,10 +161,24 @@ fn what_is_wrong_with_an_event_is_named_with_what_was_expected() {
         assert_eq!(refusal(&[], &body), expected, "{body}");
     }
     assert!(refusal(&[], &with("custmer_id", "\"c\"")).contains("unknown field `custmer_id`"));
-    assert!(refusal(&[], "{").contains("EOF"));
-    assert!(refusal(&[], "[{").contains("EOF"));
-    let many = format!("[{}]", vec![PLAIN; 1001].join(","));
-    assert_eq!(refusal(&[], &many), "expected 1 to 1000 events, got 1001");
+    let many = |count: usize| format!("[{}]", vec![PLAIN; count].join(","));
+    assert_eq!(read(&[], &many(1000)).unwrap().len(), 1000);
+    assert_eq!(refusal(&[], &many(1001)), "expected 1 to 1000 events, got 1001");
+}
+
+#[test]
+fn what_is_no_json_is_malformed_and_what_is_wrong_in_it_is_invalid() {
+    for (body, kind) in [
+        ("{", ErrorKind::MalformedBody),
+        ("[{", ErrorKind::MalformedBody),
+        (r#"{"id":"e",}"#, ErrorKind::MalformedBody),
+        (&format!("{PLAIN}{PLAIN}"), ErrorKind::MalformedBody),
+        (&format!("[{PLAIN}] 7"), ErrorKind::MalformedBody),
+        ("{}", ErrorKind::InvalidArgument),
+        (r#"{"id":7}"#, ErrorKind::InvalidArgument),
+    ] {
+        assert_eq!(read(&[], body).unwrap_err().kind(), kind, "{body}");
+    }
 }
 
 #[test]
@@ -166,6 +202,20 @@ fn what_is_wrong_with_a_cloud_event_is_named_too() {
         (
             format!(r#"{{"specversion":"1.0","id":"e","source":"s","type":"com.example.viewed","data":{DATA}}}"#),
             "field `type`: expected shown, click, purchase or dismiss, got `viewed`",
+        ),
+        (
+            format!(r#"{{"specversion":"1.0","id":"e","source":"","type":"click","data":{DATA}}}"#),
+            "field `source`: missing (expected who sends the event)",
+        ),
+        (
+            format!(
+                r#"{{"specversion":"1.0","id":"e","source":"s","type":"click","data":{DATA},"data_base64":"e30="}}"#
+            ),
+            "field `data`: expected it or `data_base64`, got both",
+        ),
+        (
+            r#"{"specversion":"1.0","id":"e","source":"s","type":"click","data":{"customer_id":7}}"#.to_owned(),
+            "field `data`: field `customer_id`: invalid type: integer `7`, expected a string",
         ),
     ] {
         assert_eq!(refusal(&kind, &body), expected, "{body}");
