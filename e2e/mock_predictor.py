@@ -95,6 +95,7 @@ class MockPredictor:
         self.outputs: list[dict] = []
         self.metadata: Reply | None = None  # instead of the honest one
         self.ready = True
+        self.asked: set[str] = set()  # the paths of inferences
         self.released = threading.Event()  # what waits for it ends when the mock does
 
     def __enter__(self) -> Self:
@@ -116,6 +117,7 @@ class MockPredictor:
 
             def do_POST(self) -> None:
                 """Inference."""
+                mock.asked.add(self.path)
                 body = self.rfile.read(int(self.headers["content-length"]))
                 try:
                     reply = mock.reply(json.loads(body))

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,8 +42,15 @@ class UnderTest:
         arguments = {"bundle": self.bundle, "store": self.store, "logs": logs} | changes
         return Pair(binaries=self.binaries, **arguments)
 
-    def transformer(self, logs: Path, predictor: str, *arguments: str, bundle: Path | None = None) -> Server:
-        """A transformer alone, over any predictor (host:port)."""
+    def transformer(
+        self,
+        logs: Path,
+        predictor: str,
+        *arguments: str,
+        bundle: Path | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Server:
+        """A transformer alone, over any predictor (host:port); `secrets` are variables beside the store's."""
         own = [
             "--model_dir",
             str(bundle or self.bundle),
@@ -52,7 +59,7 @@ class UnderTest:
             "--http_port=0",
         ]
         program, log = self.binaries / TRANSFORMER, logs / "transformer.log"
-        return Server(TRANSFORMER, program, [*own, *arguments], log, {STORE: self.store})
+        return Server(TRANSFORMER, program, [*own, *arguments], log, {STORE: self.store, **(secrets or {})})
 
     def predictor(self, log: Path, *arguments: str, bundle: Path | None = None) -> Server:
         """A predictor alone."""

@@ -149,6 +149,17 @@ impl Context {
         }
     }
 
+    /// Something that every later line of this request's log says of it, and that has no room in the answer's `server-timing`. Of values
+    /// with one name each is said once, with commas between them.
+    pub fn note(&self, name: &'static str, value: &str) {
+        self.request.steps.note(name, value);
+    }
+
+    /// Each note with its values.
+    pub(crate) fn notes(&self, tell: &mut dyn FnMut(&'static str, &str)) {
+        self.request.steps.notes(tell);
+    }
+
     /// The part of the answer that ended now and took this long is what KServe counts as `predict`: a transformer's call to its
     /// predictor. Of a model that does not say so, it is the whole of [`crate::Model::infer`].
     pub fn predicted(&self, took: Duration) {

@@ -241,6 +241,12 @@ impl Metrics {
         self.dependencies.with_label_values(&[dependency]).set(i64::from(up));
     }
 
+    /// Nobody asks it any more.
+    pub(crate) fn forget_dependency(&self, dependency: &str) {
+        // It is not there where nothing was told of it.
+        let _ = self.dependencies.remove_label_values(&[dependency]);
+    }
+
     /// The text that a scraper reads.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {

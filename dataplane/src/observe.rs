@@ -137,6 +137,7 @@ impl scope::Request for Fate {
         if let Some(begun) = self.begun.get() {
             write(MODEL, begun.metrics.model());
         }
+        self.context.notes(write);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,7 @@ pub struct Readiness(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     latches: RwLock<Vec<Latch>>,
+    conditions: RwLock<Vec<Condition>>,
     dependencies: RwLock<Vec<Dependency>>,
     draining: AtomicBool,
 }
@@ -45,6 +47,18 @@ impl Latch {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
+    }
+}
+
+/// A condition that is looked at whenever somebody asks.
+struct Condition {
+    name: &'static str,
+    holds: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -199,6 +213,14 @@ impl Readiness {
         dependency
     }
 
+    /// Nobody asks this service any more: health and metrics don't tell of it.
+    pub fn forget(&self, dependency: &Dependency) {
+        let mut known = self.0.dependencies.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| !Arc::ptr_eq(&known.up, &dependency.up));
+        *dependency.last() += 1; // who looks after it has no more say
+        dependency.metrics.forget_dependency(&dependency.name);
+    }
+
     /// The services that this server asks, by name, and whether they answer.
     #[must_use]
     pub fn dependencies(&self) -> BTreeMap<String, bool> {
@@ -213,6 +235,12 @@ impl Readiness {
         let latch = Latch { name, open: Arc::new(AtomicBool::new(false)) };
         self.0.latches.write().unwrap_or_else(PoisonError::into_inner).push(latch.clone());
         latch
+    }
+
+    /// A condition of its own making: `holds` is asked whenever somebody asks whether the server is ready, so it has to be quick.
+    pub fn condition(&self, name: &'static str, holds: impl Fn() -> bool + Send + Sync + 'static) {
+        let condition = Condition { name, holds: Box::new(holds) };
+        self.0.conditions.write().unwrap_or_else(PoisonError::into_inner).push(condition);
     }
 
     /// From now on never ready again: the server is leaving.
@@ -233,7 +261,11 @@ impl Readiness {
             return vec!["draining"];
         }
         let latches = self.0.latches.read().unwrap_or_else(PoisonError::into_inner);
-        latches.iter().filter(|latch| !latch.is_open()).map(|latch| latch.name).collect()
+        let conditions = self.0.conditions.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = latches.iter().filter(|latch| !latch.is_open()).map(|latch| latch.name);
+        closed
+            .chain(conditions.iter().filter(|condition| !(condition.holds)()).map(|condition| condition.name))
+            .collect()
     }
 }
 
@@ -342,6 +374,29 @@ mod tests {
         assert!(readiness.dependencies()["ranking"]);
         let text = String::from_utf8(metrics.text()).unwrap();
         assert!(text.contains("dependency_up{dependency=\"ranking\"} 1"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_asks_any_more_is_told_nowhere_and_not_looked_after() {
+        let (readiness, metrics, service) = (Readiness::default(), Metrics::new().unwrap(), Service::default());
+        let dependency = readiness.dependency("ranking", &metrics);
+        service.answers(true);
+        let watch = service.watched(&dependency);
+        service.looks(2).await;
+        assert!(shown(&metrics, true));
+        readiness.forget(&dependency);
+        watch.await.unwrap();
+        assert!(readiness.dependencies().is_empty() && !shown(&metrics, true) && !shown(&metrics, false));
+    }
+
+    #[test]
+    fn a_condition_is_looked_at_when_somebody_asks() {
+        let (readiness, holds) = (Readiness::default(), Arc::new(AtomicBool::new(false)));
+        let asked = holds.clone();
+        readiness.condition("predictor", move || asked.load(Ordering::SeqCst));
+        assert_eq!(readiness.waiting_for(), ["predictor"]);
+        holds.store(true, Ordering::SeqCst);
+        assert!(readiness.waiting_for().is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use dataplane::{
 use validator::Validate;
 
 use crate::{
-    rankers::{LONGEST_NAME, RankerSetting},
+    rankers::{LONGEST_NAME, RankerSetting, directory::Directory, policy::Lines},
     retention::Retention,
     start::STORE,
 };
@@ -97,6 +97,33 @@ pub(crate) struct Args {
     /// with semicolons between them
     #[arg(long, env = "HEMLINE_RANKERS", value_name = "NAME=URL", value_delimiter = ';')]
     pub(crate) ranker: Vec<RankerSetting>,
+
+    /// The ranker of requests that choose none: NAME, or several with their shares of the customers: `NAME=WEIGHT,NAME=WEIGHT`; the
+    /// predictor's where it is not given
+    #[arg(long, env = "HEMLINE_ACTIVE_RANKER", value_name = "NAME")]
+    pub(crate) active_ranker: Option<String>,
+
+    /// Rankers for customers with fewer purchases than this: `NAME<PURCHASES`, several with commas between them; the first that holds
+    #[arg(long, env = "HEMLINE_RANKER_BY_HISTORY", value_name = "NAME<PURCHASES")]
+    pub(crate) ranker_by_history: Option<String>,
+
+    /// Rankers that are asked too, for a part of the requests in percent, and compared in metrics, but never served: `NAME` or
+    /// `NAME=PERCENT`, several with commas between them
+    #[arg(long, env = "HEMLINE_SHADOW_RANKER", value_name = "NAME=PERCENT")]
+    pub(crate) shadow_ranker: Option<String>,
+
+    /// Rankers that are asked where the chosen one fails, in this order, with commas between them
+    #[arg(long, env = "HEMLINE_FALLBACK_RANKERS", value_name = "NAME")]
+    pub(crate) fallback_rankers: Option<String>,
+
+    /// Know as rankers the InferenceServices of this namespace that have the label `hemline.io/ranker`, and take the four settings above
+    /// from a ConfigMap where it has them; both are watched
+    #[arg(long, env = "HEMLINE_RANKERS_FROM_CLUSTER", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
+    pub(crate) rankers_from_cluster: bool,
+
+    /// That ConfigMap, with the keys `active`, `by-history`, `shadow` and `fallback`; the model's name and `-ranking` where it is not given
+    #[arg(long, env = "HEMLINE_RANKING_CONFIG_MAP", value_name = "NAME")]
+    pub(crate) ranking_config_map: Option<String>,
 
     /// Longest that the predictor may take, within the request's own timeout; then 504
     #[arg(long, env = "PREDICTOR_REQUEST_TIMEOUT_SECONDS", default_value = "8s", value_parser = timeout)]
@@ -204,6 +231,16 @@ impl Args {
         }
     }
 
+    /// What flags say of who answers whom.
+    pub(crate) fn lines(&self) -> Lines {
+        Lines {
+            active: self.active_ranker.clone(),
+            by_history: self.ranker_by_history.clone(),
+            shadow: self.shadow_ranker.clone(),
+            fallback: self.fallback_rankers.clone(),
+        }
+    }
+
     /// How a ranker is called.
     ///
     /// # Errors
@@ -296,6 +333,10 @@ impl Args {
         if self.predictor_ca.is_some() && !encrypted {
             return Err("--predictor-ca: needs --predictor-use-ssl or a predictor at https://".to_owned());
         }
-        Ok(())
+        if self.ranking_config_map.is_some() && !self.rankers_from_cluster {
+            return Err("--ranking-config-map: needs --rankers-from-cluster".to_owned());
+        }
+        let directory = Directory::from_flags(self)?;
+        if self.rankers_from_cluster { Ok(()) } else { directory.check_complete() }
     }
 }

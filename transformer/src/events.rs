@@ -123,32 +123,4 @@ fn unacknowledged(unrecorded: &Unrecorded) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use catalog::store::{Failure, StoreError, Unrecorded};
-    use dataplane::Kind;
-
-    use super::unacknowledged;
-
-    #[test]
-    fn what_could_come_to_be_is_to_be_told_again_and_what_could_not_is_not() {
-        for (failure, kind, comes_back) in [
-            (Failure::Away, Kind::UpstreamUnavailable, true),
-            (Failure::Busy, Kind::UpstreamUnavailable, true),
-            (Failure::ReadOnly, Kind::UpstreamUnavailable, true),
-            (Failure::Full, Kind::UpstreamUnavailable, true),
-            (Failure::Setup, Kind::UpstreamUnavailable, true),
-            (Failure::Slow, Kind::UpstreamTimeout, false),
-            (Failure::Refused, Kind::InvalidArgument, false),
-        ] {
-            let inner = "db.internal:5432 says no";
-            let told = unacknowledged(&Unrecorded::Store(Arc::new(StoreError::new(failure, inner))));
-            assert_eq!((told.kind(), told.retry_after().is_some()), (kind, comes_back), "{failure:?}");
-            assert!(!told.message().contains("internal"), "{}", told.message());
-            assert!(told.detail().is_some_and(|detail| detail.contains(inner)), "the log says what it was");
-        }
-        let told = unacknowledged(&Unrecorded::Overloaded);
-        assert_eq!((told.kind(), told.retry_after().is_some()), (Kind::Overloaded, true));
-    }
-}
+mod tests;

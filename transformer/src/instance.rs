@@ -1,6 +1,6 @@
 //! What a caller asks for: one instance of a V1 request, one row of a V2 request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use dataplane::{Error, Result};
 use jiff::civil::{Date, DateTime};
@@ -56,7 +56,7 @@ pub(crate) struct Bounds {
     /// Length of `query_emb`.
     pub(crate) embedding_size: usize,
     /// The rankers' names.
-    pub(crate) rankers: Vec<String>,
+    pub(crate) rankers: Arc<[String]>,
 }
 
 impl Bounds {
@@ -199,7 +199,7 @@ mod tests {
     use super::{Bounds, Instance, Season, parse_date};
 
     fn bounds() -> Bounds {
-        Bounds { candidates: 100, embedding_size: 2, rankers: ["ranking", "llmranking"].map(str::to_owned).to_vec() }
+        Bounds { candidates: 100, embedding_size: 2, rankers: ["ranking", "llmranking"].map(str::to_owned).into() }
     }
 
     fn refusal(json: &str) -> String {

@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use catalog::store::OutOfStock;
 use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Kind, Model, ModelMetadata, Result, Tensor,
+    metrics::Metrics,
     v1::{EXPLANATIONS, V1Codec},
     worker::Pool,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use prometheus::{IntCounterVec, Opts};
 
 use crate::{
     customer::{Customer, Policy},
@@ -25,7 +27,11 @@ use crate::{
     order::order,
     query::QueryTower,
     rank::{ARTICLE_IDS, Ranker, Scores},
-    rankers::Rankers,
+    rankers::{
+        Rankers, Table,
+        policy::ChosenBy,
+        shadow::{Served, Shadows},
+    },
     start::AbortOnDrop,
     wire::{self, Info, Instances},
 };
@@ -39,6 +45,8 @@ const RETRIEVAL: &str = "retrieval";
 const WITHOUT_STORE: &str = "store: purchases unknown";
 /// The part of a request's time that the ranker may take where an answer is due without it.
 const RANKERS_SHARE: f64 = 0.9;
+/// The part of what is left of a request's time that a ranker may take which others stand in for.
+const FALLBACKS_LEAVE: f64 = 0.5;
 
 /// Recommends.
 pub(crate) struct Recommender {
@@ -49,11 +57,35 @@ pub(crate) struct Recommender {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) towers: Pool<QueryTower>,
-    pub(crate) rankers: Rankers,
+    pub(crate) rankers: Arc<Rankers>,
+    pub(crate) counts: Counts,
     /// Answer with the order of retrieval where the ranker fails.
     pub(crate) degrade: bool,
-    /// Look after the rankers for as long as this recommender is served.
-    pub(crate) _watches: Vec<AbortOnDrop>,
+    /// Follows what is known of rankers for as long as this recommender is served.
+    pub(crate) _follow: AbortOnDrop,
+}
+
+/// What is counted of answers.
+#[derive(Clone)]
+pub(crate) struct Counts {
+    answers: IntCounterVec,
+    shadows: Shadows,
+}
+
+impl Counts {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// The data plane has metrics of these names.
+    pub(crate) fn new(metrics: &Metrics) -> prometheus::Result<Self> {
+        let answers = Opts::new(
+            "ranker_answers_total",
+            "Rankings by who ordered them (a ranker, or retrieval where none could) and why it was that one: request, history, active, fallback.",
+        );
+        let answers = IntCounterVec::new(answers, &["ranker", "chosen_by"])?;
+        metrics.register(answers.clone())?;
+        Ok(Self { answers, shadows: Shadows::new(metrics)? })
+    }
 }
 
 /// One row of a request, checked.
@@ -73,6 +105,14 @@ struct Asked {
     is_stale: bool,
 }
 
+/// One answer, and what it was made of.
+struct Ranked {
+    answer: Answer,
+    candidates: Candidates,
+    /// By candidate; nothing where the order is that of retrieval.
+    scores: Option<Vec<Option<f32>>>,
+}
+
 /// One answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -87,64 +127,132 @@ pub(crate) struct Answer {
 }
 
 impl Recommender {
-    /// One row, by the ranker that it asks for and what that takes.
-    async fn recommend(&self, asked: &Asked, context: &Context) -> Result<Answer> {
-        let ranker = self.rankers.find(asked.question.instance.ranker.as_deref());
-        let ranker = ranker.ok_or_else(|| Error::internal("a ranker that was checked and is not there"))?;
-        let articles = &self.retrieval.articles;
-        let plan = ranker.plan(articles, &self.ranking(context)).await;
+    /// One row, by the ranker that it is for, or by those that stand in for it.
+    async fn recommend(&self, asked: &Asked, table: &Table, context: &Context) -> Result<Answer> {
+        let question = &asked.question;
+        let purchases = (!asked.is_stale).then_some(asked.customer.purchased.len());
+        let mut route = table.route(question.instance.ranker.as_deref(), &question.instance.customer_id, purchases);
+        if question.explain {
+            route.truncate(1); // another one's reasons are no answer
+        }
+        let (chosen, last) = (route[0].0, route.len() - 1);
+        for (place, &(name, chosen_by)) in route.iter().enumerate() {
+            let is_last = place == last;
+            let within = match is_last {
+                true => context.clone(),
+                false => context.within(context.remaining().mul_f64(FALLBACKS_LEAVE)),
+            };
+            let ranker = table.find(name).map(AsRef::as_ref);
+            match self.ranked_by(asked, name, ranker, self.degrade && is_last, &within).await {
+                Err(error) if !is_last && is_failure(error.kind()) => {
+                    tracing::warn!(ranker = name, code = error.kind().row().code, %error, "the next ranker is asked");
+                }
+                Err(error) => return Err(error),
+                Ok(ranked) => {
+                    let failed = (place > 0).then_some(chosen);
+                    return Ok(self.told(ranked, asked, table, (name, chosen_by), failed, context));
+                }
+            }
+        }
+        Err(Error::internal("a request without a ranker"))
+    }
+
+    /// Counts an answer, has it compared, and says in it what it lacks. `failed` is the ranker that should have answered.
+    fn told(
+        &self,
+        ranked: Ranked,
+        asked: &Asked,
+        table: &Table,
+        (name, chosen_by): (&str, ChosenBy),
+        failed: Option<&str>,
+        context: &Context,
+    ) -> Answer {
+        let Ranked { mut answer, candidates, scores } = ranked;
+        let who = if scores.is_some() { name } else { RETRIEVAL };
+        self.counts.answers.with_label_values(&[who, chosen_by.name()]).inc();
+        context.note("ranker", who);
+        if let Some(scores) = scores {
+            let shadows = table.shadows(name);
+            if !shadows.is_empty() && answer.info.degraded.is_none() && !asked.question.explain {
+                let (ranker, customer) = (name.to_owned(), asked.customer.clone());
+                let served = Served { ranker, scores, candidates, customer };
+                self.counts.shadows.compare(shadows, &served, &self.retrieval, context);
+            }
+        }
+        let lacks = [asked.is_stale.then(|| WITHOUT_STORE.to_owned()), failed.map(|name| format!("{name}: failed"))];
+        let lacks: Vec<_> = lacks.into_iter().flatten().chain(answer.info.degraded.take()).collect();
+        answer.info.degraded = (!lacks.is_empty()).then(|| lacks.join("; "));
+        answer
+    }
+
+    /// One row by this ranker and what it takes.
+    async fn ranked_by(
+        &self,
+        asked: &Asked,
+        name: &str,
+        ranker: Option<&Ranker>,
+        degrade: bool,
+        context: &Context,
+    ) -> Result<Ranked> {
+        let Some(ranker) = ranker else {
+            let reason = format!("predictor `{name}` is not known here");
+            let plan = Err(Error::new(Kind::UpstreamUnavailable, reason));
+            return self.ranked(asked, name, None, plan, degrade, context).await;
+        };
+        let (articles, ranking) = (&self.retrieval.articles, || ranking(context, degrade));
+        let plan = ranker.plan(articles, &ranking()).await;
         let before = plan.as_ref().ok().cloned();
-        match (self.answer(asked, ranker, plan, context).await, before) {
+        match (self.ranked(asked, name, Some(ranker), plan, degrade, context).await, before) {
             (Err(refused), Some(before)) if refused.kind() == Kind::UpstreamRejected => {
-                match ranker.replanned(&before, articles, &self.ranking(context)).await {
+                match ranker.replanned(&before, articles, &ranking()).await {
                     // It was swapped meanwhile. All is done anew, for it may want to know more.
-                    Some(plan) => Box::pin(self.answer(asked, ranker, plan, context)).await,
+                    Some(plan) => Box::pin(self.ranked(asked, name, Some(ranker), plan, degrade, context)).await,
                     None => Err(refused),
                 }
             }
-            (answer, _) => answer,
+            (ranked, _) => ranked,
         }
     }
 
-    /// One row through the steps of the architecture page.
-    async fn answer(
+    /// One row through the steps of the architecture page. Where the answer `degrade`s, a ranker that fails is done without.
+    async fn ranked(
         &self,
         asked: &Asked,
-        ranker: &Ranker,
+        name: &str,
+        ranker: Option<&Ranker>,
         plan: Result<Arc<Plan>>,
+        degrade: bool,
         context: &Context,
-    ) -> Result<Answer> {
+    ) -> Result<Ranked> {
         let question = &asked.question;
+        let degrade = degrade && !question.explain;
         let mut step = Step::begin(context);
-        let plan = self.or_degraded(question, plan)?;
-        if let Some(plan) = plan.as_ref().filter(|_| question.explain) {
+        let plan = or_degraded(degrade, plan)?;
+        let asked_of = ranker.zip(plan.as_ref());
+        if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
             ranker.check_explains(plan)?;
         }
         let mut candidates = self.retrieve(asked, plan.clone().unwrap_or_default()).await?;
         step.ended("retrieve");
-        let context = &self.ranking(context);
-        let scores = match &plan {
+        let context = &ranking(context, degrade);
+        let scores = match asked_of {
             _ if candidates.neighbours.is_empty() => Some(Scores::default()), // there is nothing to ask about
-            Some(_) => {
+            Some((ranker, _)) => {
                 let scores = ranker.score(&mut candidates, &self.retrieval.articles, context).await;
-                self.or_degraded(question, scores)?
+                or_degraded(degrade, scores)?
             }
             None => None,
         };
         context.predicted(step.ended("rank"));
-        let mut answer = self.ordered(question, ranker, &candidates, scores);
-        if asked.is_stale {
-            let ranker = answer.info.degraded.take();
-            answer.info.degraded =
-                Some([WITHOUT_STORE].into_iter().chain(ranker.as_deref()).collect::<Vec<_>>().join("; "));
-        }
-        if let Some(plan) = plan.filter(|_| question.explain) {
+        let by_candidate = scores.as_ref().map(|scores| scores.scores.clone());
+        let mut answer = self.ordered(question, name, &candidates, scores);
+        if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
             let best = &answer.ranking[..answer.ranking.len().min(question.explained())];
-            let explanation = explain(ranker, &plan, &self.retrieval.articles, best, &candidates.request, context);
+            let explanation = explain(ranker, plan, &self.retrieval.articles, best, &candidates.request, context);
             answer.explanation = Some(Box::pin(explanation).await?);
             step.ended("explain");
         }
-        Ok(answer)
+        Ok(Ranked { answer, candidates, scores: by_candidate })
     }
 
     /// Steps 2 to 5.
@@ -163,18 +271,18 @@ impl Recommender {
     }
 
     /// Step 7. Without scores it is the order of retrieval.
-    fn ordered(&self, question: &Question, ranker: &Ranker, candidates: &Candidates, scores: Option<Scores>) -> Answer {
+    fn ordered(&self, question: &Question, ranker: &str, candidates: &Candidates, scores: Option<Scores>) -> Answer {
         let k = question.k().unwrap_or(self.bounds.candidates);
         let count = candidates.neighbours.len();
         let unscored =
             || Scores { scores: vec![None; count], degraded: Some(RETRIEVAL.to_owned()), ..Scores::default() };
-        let own = |words: String| format!("{}: {words}", ranker.name());
+        let own = |words: String| format!("{ranker}: {words}");
         let Scores { scores, version, degraded, defaults } =
             scores.map(|scores| Scores { degraded: scores.degraded.map(own), ..scores }).unwrap_or_else(unscored);
         let scored = scores.iter().flatten().count();
         let ranking = order(&candidates.neighbours, &scores, k);
         let info = Info {
-            ranker: ranker.name().to_owned(),
+            ranker: ranker.to_owned(),
             model_version: version,
             cold_start: candidates.cold_start,
             degraded,
@@ -185,34 +293,20 @@ impl Recommender {
         Answer { ranking, k, info, explanation: None }
     }
 
-    /// The context of what the ranker is asked. Where an answer is due without it, time is left to give that.
-    fn ranking(&self, context: &Context) -> Context {
-        if self.degrade { context.within(context.remaining().mul_f64(RANKERS_SHARE)) } else { context.clone() }
-    }
-
-    /// What the ranker gave; nothing where it failed and the answer does without. What it refused is the caller's mistake, and stays one.
-    fn or_degraded<T>(&self, question: &Question, given: Result<T>) -> Result<Option<T>> {
-        match given {
-            Err(error) if self.degrade && !question.explain && is_failure(error.kind()) => {
-                tracing::warn!(code = error.kind().row().code, %error, "answered in the order of retrieval");
-                Ok(None)
-            }
-            given => given.map(Some),
-        }
-    }
-
     /// All rows of a request, checked before any is answered: a mistake in the last should not cost the work of the others.
     async fn answers(&self, request: &InferRequest, explain: bool, context: &Context) -> Result<Vec<Answer>> {
-        let explaining = explain.then(|| self.bounds.explaining());
-        let bounds = explaining.as_ref().unwrap_or(&self.bounds);
+        let table = self.rankers.now();
+        let bounds = Bounds { rankers: table.names().clone(), ..self.bounds.clone() };
+        let bounds = if explain { bounds.explaining() } else { bounds };
         let instances = wire::read_instances(request, self.max_instances)?;
         let questions = instances.into_iter().enumerate().map(|(row, instance)| {
-            let season = instance.check(bounds).map_err(|error| wire::at_row(error, row))?;
+            let season = instance.check(&bounds).map_err(|error| wire::at_row(error, row))?;
             Ok(Question { instance: Arc::new(instance), season, explain })
         });
         let asked = self.customers(questions.collect::<Result<Vec<_>>>()?, context).await?;
+        let table = table.as_ref();
         let answers = asked.into_iter().enumerate().map(|(row, asked)| async move {
-            self.recommend(&asked, context).await.map_err(|error| wire::at_row(error, row))
+            self.recommend(&asked, table, context).await.map_err(|error| wire::at_row(error, row))
         });
         stream::iter(answers).buffered(ROWS_AT_ONCE).try_collect().await
     }
@@ -271,6 +365,22 @@ impl Question {
     /// How many of them are explained.
     fn explained(&self) -> usize {
         self.k().unwrap_or(EXPLAINED)
+    }
+}
+
+/// The context of what a ranker is asked. Where an answer is due without it, time is left to give that.
+fn ranking(context: &Context, degrade: bool) -> Context {
+    if degrade { context.within(context.remaining().mul_f64(RANKERS_SHARE)) } else { context.clone() }
+}
+
+/// What the ranker gave; nothing where it failed and the answer does without. What it refused is the caller's mistake, and stays one.
+fn or_degraded<T>(degrade: bool, given: Result<T>) -> Result<Option<T>> {
+    match given {
+        Err(error) if degrade && is_failure(error.kind()) => {
+            tracing::warn!(code = error.kind().row().code, %error, "answered in the order of retrieval");
+            Ok(None)
+        }
+        given => given.map(Some),
     }
 }
 

@@ -31,8 +31,12 @@ use crate::{
     instance::Bounds,
     neighbours::Retrieval,
     query::QueryTower,
-    rankers::{Dependencies, Rankers},
-    recommender::Recommender,
+    rankers::{
+        Dependencies, Rankers,
+        cluster::Cluster,
+        directory::{Directory, Known},
+    },
+    recommender::{Counts, Recommender},
     retention, wire,
 };
 
@@ -63,11 +67,15 @@ pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()
     let store = store::open(&url, reads.as_ref()).await.map_err(|error| format!("--store: {error}"))?;
     let store = Arc::new(Guard::new(store));
     let facts = Arc::new(Facts::new(store.clone(), args.store_timeout, args.serves_without_store()));
+    let dependencies = Dependencies::new(&readiness, &metrics, begun);
+    let Ranking { known, follow } = ranking(args, &readiness, &dependencies).await?;
     let bundles = Bundles {
         args: args.clone(),
         runtime,
         facts: facts.clone(),
-        dependencies: Dependencies::new(args, &readiness, &metrics, begun),
+        dependencies,
+        known,
+        counts: Counts::new(&metrics).map_err(|error| error.to_string())?,
         metrics: metrics.clone(),
     };
     let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(bundles));
@@ -81,9 +89,46 @@ pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()
     let retention = args.retention.clone();
     let background = async move {
         begin.send_replace(true);
-        tokio::join!(look_after(&store, &is_up), facts.watch(), retention::keep(&retention, store.as_ref()));
+        tokio::join!(look_after(&store, &is_up), facts.watch(), retention::keep(&retention, store.as_ref()), follow);
     };
     Ok(Started { handler, routes, background })
+}
+
+/// What is known of rankers, and who tells of changes.
+struct Ranking<F> {
+    known: Known,
+    follow: F,
+}
+
+/// The rankers of the flags, and of the cluster where that is asked. Without one that can be served from the server is not ready, unless
+/// it degrades.
+async fn ranking(
+    args: &Args,
+    readiness: &Readiness,
+    dependencies: &Arc<Dependencies>,
+) -> Result<Ranking<impl Future<Output = ()> + Send + use<>>, String> {
+    let directory = Directory::from_flags(args)?;
+    dependencies.follow(&directory);
+    let cluster = match args.rankers_from_cluster {
+        true => Some(Cluster::find(args, &directory).await?),
+        false => None,
+    };
+    let (tell, known) = watch::channel(Arc::new(directory));
+    if !args.degrades() {
+        let (known, dependencies) = (known.clone(), dependencies.clone());
+        readiness.condition("predictor", move || dependencies.can_serve(&known));
+    }
+    // What flags say may not be what the cluster does: nobody is to be answered by it meanwhile.
+    let seen = cluster.as_ref().filter(|_| !args.degrades()).map(|_| readiness.latch("rankers"));
+    let dependencies = dependencies.clone();
+    let follow = async move {
+        match cluster {
+            Some(cluster) => cluster.follow(&tell, &dependencies, seen.as_ref()).await,
+            None => std::future::pending().await, // what flags say is known for as long as there is a server
+        }
+        drop(tell);
+    };
+    Ok(Ranking { known, follow })
 }
 
 /// Tells whether the store can be served from. One question that is lost is no reason to send everybody elsewhere.
@@ -102,7 +147,9 @@ struct Bundles {
     runtime: Runtime,
     facts: Arc<Facts>,
     metrics: Metrics,
-    dependencies: Dependencies,
+    dependencies: Arc<Dependencies>,
+    known: Known,
+    counts: Counts,
 }
 
 impl Bundles {
@@ -120,21 +167,23 @@ impl Bundles {
         };
         let towers = Pool::start("retrieve", towers(&self.runtime, &bundle, threads)?, admission);
         let towers = towers.map_err(|error| format!("--workers: {error}"))?;
-        let rankers = Rankers::new(args, &bundle, &self.metrics)?;
+        let rankers = Rankers::new(args, &bundle, &self.metrics, &retrieval, &self.dependencies, &self.known)?;
+        let (rankers, follow) = rankers;
         Ok(Arc::new(Recommender {
             metadata: wire::metadata(&args.server.model_name, &bundle),
             bounds: Bounds {
                 candidates: args.candidates,
                 embedding_size: manifest.retrieval.embedding_size,
-                rankers: rankers.names(),
+                rankers: rankers.now().names().clone(),
             },
             policy: Policy { unknown: args.unknown_customer, default_age: manifest.customers.default_age },
             max_instances: args.server.max_instances as usize,
-            _watches: rankers.watch(&retrieval, &self.dependencies),
+            _follow: follow,
             retrieval,
             facts: self.facts.clone(),
             towers,
             rankers,
+            counts: self.counts.clone(),
             degrade: args.degrades(),
         }))
     }

@@ -10,6 +10,8 @@ use axum::http::HeaderValue;
 
 /// More steps than this are not kept; no answer here has half as many.
 const MOST: usize = 12;
+/// A note that is as long as this grows no more.
+const LONGEST_NOTE: usize = 256;
 
 /// From the first time that something began to the last time that it ended: rows of one request go through a step side by side.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,7 @@ pub(super) struct Known {
     model: Option<Stretch>,
     explained: bool,
     predictor: Option<Stretch>,
+    notes: Vec<(&'static str, String)>,
 }
 
 /// The parts of an answer that KServe times.
@@ -80,6 +83,27 @@ impl Steps {
 
     pub(super) fn predictor(&self, stretch: Stretch) {
         self.change(|known| Stretch::joined(&mut known.predictor, stretch));
+    }
+
+    /// Of one name each value once: rows of a request may differ.
+    pub(super) fn note(&self, name: &'static str, value: &str) {
+        self.change(|Known { notes, .. }| {
+            let Some((_, values)) = notes.iter_mut().find(|(known, _)| *known == name) else {
+                if notes.len() < MOST {
+                    notes.push((name, value.to_owned()));
+                }
+                return;
+            };
+            if values.len() < LONGEST_NOTE && !values.split(',').any(|known| known == value) {
+                values.push(',');
+                values.push_str(value);
+            }
+        });
+    }
+
+    pub(super) fn notes(&self, tell: &mut dyn FnMut(&'static str, &str)) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.notes.iter().for_each(|(name, values)| tell(name, values));
     }
 
     /// What is known by now, of a request that took so long as a whole.
@@ -228,6 +252,19 @@ mod tests {
         let apart =
             Phases { preprocess: seconds(2), predict: seconds(1), postprocess: Some(seconds(5)), explained: false };
         assert_eq!(phases(true), apart);
+    }
+
+    #[test]
+    fn a_note_has_each_of_its_values_once() {
+        let steps = Steps::default();
+        for ranker in ["gbdt", "llm", "gbdt"] {
+            steps.note("ranker", ranker);
+        }
+        let mut told = Vec::new();
+        steps.notes(&mut |name, values| told.push((name, values.to_owned())));
+        assert_eq!(told, [("ranker", "gbdt,llm".to_owned())]);
+        (0..10_000).for_each(|number| steps.note("ranker", &number.to_string()));
+        steps.notes(&mut |_, values| assert!(values.len() < 300));
     }
 
     #[test]

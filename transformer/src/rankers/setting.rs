@@ -53,7 +53,7 @@ fn pair<'a>(text: &'a str, expected: &str) -> Result<(&'a str, &'a str), String>
     sides.ok_or_else(|| format!("expected {expected}, got `{text}`"))
 }
 
-fn read_protocol(text: &str) -> Result<PredictorProtocol, String> {
+pub(super) fn read_protocol(text: &str) -> Result<PredictorProtocol, String> {
     PredictorProtocol::from_str(text, false).map_err(|_| format!("protocol `{text}`: expected v1, v2 or grpc-v2"))
 }
 
