@@ -94,7 +94,7 @@ const FAULTS: [&str; 12] = [
 async fn every_fault_is_a_default_for_its_own_candidate_and_moves_its_own_counter() {
     let llm = Llm::doing(|asked| fault(asked.article())).await;
     let predictor = Predictor::of(&llm, &["--concurrency=1", "--llm-retries=0", "--llm-timeout=300ms"]).await;
-    for fault in FAULTS {
+    for (number, fault) in FAULTS.into_iter().enumerate() {
         let before = predictor.counts("llm_candidates_total").await;
         // Fresh names: what is known already would not be asked.
         let names = [format!("{fault}-a-0.25"), fault.to_owned(), format!("{fault}-b-0.75")];
@@ -107,6 +107,8 @@ async fn every_fault_is_a_default_for_its_own_candidate_and_moves_its_own_counte
         *expected.entry(fault.to_owned()).or_default() += 1.0;
         *expected.entry("scored".to_owned()).or_default() += 2.0;
         assert_eq!(predictor.counts("llm_candidates_total").await, expected);
+        // The answer may be here before the line is.
+        predictor.until(async || predictor.logged("scored 0 by default").len() > number).await;
         let told = predictor.logged("scored 0 by default");
         assert_eq!((&told.last().unwrap()["class"], &told.last().unwrap()["first"]), (&json!(fault), &json!("id1")));
     }
