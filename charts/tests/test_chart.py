@@ -1,0 +1,200 @@
+"""The chart: what it renders, what it refuses, and that its README and schema are current."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TESTS = Path(__file__).parent
+CHART = TESTS.parent / "hemline"
+ROOT = TESTS.parents[1]
+GOLDEN = TESTS / "golden"
+VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+HELM = os.environ.get("HELM") or str(Path(sys.executable).with_name("helm"))
+MONITORING = "monitoring.coreos.com/v1"
+GBDT = CHART / "ci" / "gbdt-values.yaml"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess:
+    """What helm says."""
+    return subprocess.run([HELM, *arguments], capture_output=True, text=True)
+
+
+def render(values: Path, *arguments: str) -> str:
+    """All objects of a release called `recs`."""
+    fixed = ("--namespace=shop", "--api-versions=serving.kserve.io/v1beta1", f"--api-versions={MONITORING}")
+    done = helm("template", "recs", str(CHART), f"--values={values}", *fixed, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(text: str) -> dict[tuple[str, str], dict]:
+    """Objects by kind and name."""
+    found = [document for document in yaml.safe_load_all(text) if document]
+    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+
+
+def refusal(*settings: str, values: Path = GBDT) -> str:
+    """Why helm does not render these."""
+    arguments = [f"--set={setting}" for setting in settings]
+    api = "--api-versions=serving.kserve.io/v1beta1"
+    done = helm("template", "recs", str(CHART), f"--values={values}", api, *arguments)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_what_is_rendered_is_what_it_was(values):
+    golden, rendered = GOLDEN / values.name.replace("-values", ""), render(values)
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(rendered)
+    assert rendered == golden.read_text(), "UPDATE_GOLDEN=1 writes it anew"
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_helm_lint_has_nothing_to_say(values):
+    done = helm("lint", "--strict", str(CHART), f"--values={values}", "--set=kserve.checkApi=false")
+    assert done.returncode == 0, done.stdout
+
+
+def test_readme_and_schema_are_current():
+    done = subprocess.run([sys.executable, str(TESTS.parent / "generate.py"), "--check"], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("predictor.knd=llm", "knd"),
+        ("predictor.kind=lightgbm", "predictor.kind"),
+        ("transformer.settings.candidats=3", "candidats"),
+        ("transfomer.minReplicas=2", "transfomer"),
+        ("transformer.minReplicas=two", "minReplicas"),
+        ("bundle.url=pvc://x", "url"),
+        ("drain.delaySeconds=-1", "delaySeconds"),
+    ],
+)
+def test_a_value_that_is_misspelt_or_wrong_is_refused_by_its_name(setting, name):
+    assert name in refusal(setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["bundle.uri="], "bundle: give one of uri, volume and path"),
+        (["bundle.path=/bundle"], "bundle: give one of uri, volume and path"),
+        (["store.existingSecret.name="], "store: give url or existingSecret.name"),
+        (["store.kind=sqlite", "transformer.minReplicas=2"], "SQLite is a file of one machine"),
+        (
+            ["store.kind=sqlite", "transformer.maxReplicas=2", "autoscaling.class=hpa"],
+            "several need a postgres:// store",
+        ),
+        (["store.kind=sqlite"], "store.volume: SQLite needs a volume"),
+        (["store.url=sqlite:///x"], "store.url: store.kind is postgres"),
+        (["predictor.kind=llm"], "predictor.llm.url"),
+        (["predictor.kind=custom"], "predictor.image.repository"),
+        (["collocated=true", "transformer.enabled=false"], "collocated: there is no transformer"),
+        (["nameOverride=Recs"], "nameOverride"),
+        ([f"nameOverride={'r' * 47}"], "nameOverride"),
+    ],
+)
+def test_what_can_not_be_is_refused_with_the_reason(settings, reason):
+    assert reason in refusal(*settings)
+
+
+def test_a_cluster_without_kserve_is_told_so():
+    done = helm("template", "recs", str(CHART), f"--values={GBDT}")
+    assert "this cluster has no KServe" in done.stderr
+
+
+def test_one_value_swaps_the_predictor_and_touches_nothing_else():
+    before = objects(render(GBDT))
+    after = objects(render(GBDT, "--set=predictor.kind=llm", "--set=predictor.llm.url=http://llm/v1"))
+    specs = [found[("InferenceService", "recs")]["spec"] for found in (before, after)]
+    assert specs[0]["transformer"] == specs[1]["transformer"]
+    images = [spec["predictor"]["containers"][0]["image"] for spec in specs]
+    assert images == ["hemline-predictor-gbdt:0.1.0", "hemline-predictor-llm:0.1.0"]
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_every_pod_satisfies_the_restricted_standard_and_has_its_resources_said(values):
+    service = objects(render(values))[("InferenceService", "recs")]
+    for component in service["spec"].values():
+        pod = component["securityContext"]
+        assert (pod["runAsNonRoot"], pod["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+        for container in component["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert {"cpu", "memory"} == set(container["resources"]["limits"])
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_secrets_stand_in_no_inference_service(values):
+    secrets = "postgres://me:s3cret@db/shop"
+    rendered = objects(
+        render(
+            values,
+            "--set=store.existingSecret.name=",
+            f"--set=store.url={secrets}",
+            "--set=store.kind=postgres",
+        )
+    )
+    assert "s3cret" not in json.dumps(rendered[("InferenceService", "recs")])
+
+
+def test_a_pod_has_longer_to_end_than_it_takes_to_drain():
+    service = objects(render(GBDT, "--set=drain.timeoutSeconds=60"))[("InferenceService", "recs")]
+    for component in service["spec"].values():
+        assert "--drain-timeout=60s" in component["containers"][0]["args"]
+        assert component["terminationGracePeriodSeconds"] > 63
+
+
+def test_what_the_transformer_may_watch_is_its_own_config_map_and_rankers():
+    found = objects(render(CHART / "ci" / "live-values.yaml"))
+    (services, maps) = found[("Role", "recs-ranking")]["rules"]
+    assert services["resources"] == ["inferenceservices"]
+    assert maps["resourceNames"] == ["recs-ranking"]
+    assert all(set(rule["verbs"]) == {"get", "list", "watch"} for rule in (services, maps))
+    spec = found[("InferenceService", "recs")]["spec"]
+    tokens = {name: component["automountServiceAccountToken"] for name, component in spec.items()}
+    assert tokens == {"transformer": True, "predictor": False}
+
+
+def metrics() -> set[str]:
+    """The metrics that the manual knows, with what histograms make of them."""
+    names = set(re.findall(r"`([a-z]+_[a-z0-9_]+)`", (ROOT / "docs" / "operations.md").read_text()))
+    return names | {f"{name}_{part}" for name in names for part in ("bucket", "sum", "count")}
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_there_are():
+    found = objects(render(CHART / "ci" / "live-values.yaml"))
+    rules = found[("PrometheusRule", "recs")]["spec"]["groups"][0]["rules"]
+    dashboard = json.loads(found[("ConfigMap", "recs-dashboard")]["data"]["hemline.json"])
+    targets = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {
+        name
+        for text in [*targets, *(rule["expr"] for rule in rules)]
+        for name in re.findall(r"([a-z_0-9]+)\{", text)
+    }
+    assert asked <= metrics()
+    assert all({"summary", "description"} == set(rule["annotations"]) for rule in rules)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
+def test_prometheus_reads_the_rules(tmp_path):
+    spec = objects(render(CHART / "ci" / "live-values.yaml"))[("PrometheusRule", "recs")]["spec"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec))
+    shutil.copy(TESTS / "rules_test.yaml", tmp_path)
+    done = subprocess.run(
+        ["promtool", "test", "rules", "rules_test.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
