@@ -52,6 +52,7 @@ MLSERVER := .venv-mlserver
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
+PYTHON_CODE := pipelines e2e bench charts images
 EXAMPLES := $(CARGO_TARGET_DIR)/debug/examples
 PIPE := pipelines/hemline
 POSTGRES := $(VENV)/bin/python -m hemline.postgres_server
@@ -197,14 +198,14 @@ examples: ## The data plane's examples
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-e2e conformance test-sample golden
-test: lint test-rust test-loom fuzz test-pipelines test-e2e conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
+.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-chart test-e2e conformance test-sample golden
+test: lint test-rust test-loom fuzz test-pipelines test-chart test-e2e conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	$(VENV)/bin/ruff check --config pipelines/pyproject.toml pipelines e2e bench
-	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check pipelines e2e bench
+	$(VENV)/bin/ruff check --config pipelines/pyproject.toml $(PYTHON_CODE)
+	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check $(PYTHON_CODE)
 
 doc: export RUSTDOCFLAGS := -D warnings
 # The whole workspace, for the features that clippy then wants of the dependencies.
@@ -213,8 +214,8 @@ doc: ## The data plane's reference, without a broken link
 
 fmt: $(SETUP) ## Format everything
 	cargo fmt --all
-	$(VENV)/bin/ruff check --config pipelines/pyproject.toml --fix pipelines e2e bench
-	$(VENV)/bin/ruff format --config pipelines/pyproject.toml pipelines e2e bench
+	$(VENV)/bin/ruff check --config pipelines/pyproject.toml --fix $(PYTHON_CODE)
+	$(VENV)/bin/ruff format --config pipelines/pyproject.toml $(PYTHON_CODE)
 
 deny: $(TOOLS)/bin/cargo-deny-$(CARGO_DENY_VERSION) ## Licences, duplicate versions and sources of dependencies
 	$< --locked --all-features check bans licenses sources
@@ -248,6 +249,9 @@ $(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests
 
+test-chart: $(SETUP) ## What the chart renders and refuses
+	$(PYTEST) charts
+
 UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE_URL)
 WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
 
@@ -263,10 +267,12 @@ conformance: $(DONE)/load $(CLIENTS)/.done $(MLSERVER)/.done build examples ## C
 test-sample: ## The smoke test on a sample of H&M's data, where there is one [HEMLINE_HM_DATA=dir]
 	$(if $(HEMLINE_HM_DATA),$(MAKE) smoke DATA=$(HEMLINE_HM_DATA),@echo "no sample of H&M's data here: set HEMLINE_HM_DATA to its folder")
 
-golden: $(SETUP) ## Rewrite the golden files of the wire contracts
+golden: $(SETUP) ## Rewrite the golden files of the wire contracts and of the chart
 	UPDATE_GOLDEN=1 $(POSTGRES) $(CARGO_TARGET_DIR)/postgres -- cargo test --locked --workspace --all-features
 	@# The manual's tables are made of the help that was just written.
 	UPDATE_GOLDEN=1 cargo test --locked --package dataplane --all-features --test integration docs
+	$(VENV)/bin/python charts/generate.py
+	UPDATE_GOLDEN=1 $(PYTEST) charts
 
 # --- Measuring ----------------------------------------------------------------------------------------------------
 
@@ -307,6 +313,71 @@ bench-dataplane: $(SETUP) $(CLIENTS)/.done ## The data plane beside its peers [Q
 	done
 	$(VENV)/bin/python bench/dataplane/run.py --binaries $(CARGO_TARGET_DIR)/bench-dataplane/release \
 	  --clients $(CLIENTS)/bin/python --work $(BENCH)/dataplane $(if $(QUICK),--quick)
+
+# --- Images -------------------------------------------------------------------------------------------------------
+
+IMAGES := dist/images
+# Names are $(REGISTRY)/hemline-transformer:$(TAG), and so on.
+REGISTRY ?= localhost
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+CARGO_AUDITABLE_VERSION := 0.7.7
+
+.PHONY: images image-binaries test-images
+images: ## The three images, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
+	BASE=$(BASE) REGISTRY=$(REGISTRY) TAG=$(TAG) BUILDER=$(BUILDER) HOST_BUILD=$(HOST_BUILD) images/build.sh $(IMAGES)
+
+# What the Dockerfile compiles in a container, compiled here: for images whose base has this machine's glibc or a newer one.
+image-binaries: $(SETUP) $(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
+	PATH="$(TOOLS)/bin:$$PATH" cargo auditable build --locked --profile dist --bins
+	@mkdir -p dist/build
+	cp $(foreach binary,transformer predictor-gbdt predictor-llm,$(CARGO_TARGET_DIR)/dist/$(binary)) dist/build
+	cp -L $(VENV)/libonnxruntime.so dist/build
+
+test-images: $(SETUP) ## What is in the images, and what is not
+	$(PYTEST) images
+
+# The name that cargo looks for, and the one that tells the version.
+$(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION):
+	cargo install cargo-auditable --quiet --locked --debug --version $(CARGO_AUDITABLE_VERSION) --root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+	ln -sf cargo-auditable $@
+
+# --- On Kubernetes ------------------------------------------------------------------------------------------------
+
+# The release, its namespace, and values that a command names: RELEASE=recs NAMESPACE=default VALUES=my-values.yaml
+RELEASE ?= recs
+NAMESPACE ?= default
+VALUES ?=
+COMPONENT ?= transformer
+TAIL ?= 200
+OF_RELEASE = serving.kserve.io/inferenceservice=$(RELEASE)
+INSTALL = helm upgrade --install $(RELEASE) charts/hemline --namespace $(NAMESPACE) $(addprefix --values ,$(VALUES))
+
+.PHONY: create-deployments create-deployments-llm-ranking logs status e2e
+create-deployments: ## The pair with the trained ranker, onto the cluster of KUBECONFIG [VALUES=file] [RELEASE=recs] [NAMESPACE=]
+	$(INSTALL) --set predictor.kind=gbdt
+	@$(WAIT)
+
+create-deployments-llm-ranking: ## The same with an LLM as ranker [LLM_URL=] [VALUES=file]
+	$(INSTALL) --set predictor.kind=llm $(if $(LLM_URL),--set predictor.llm.url=$(LLM_URL))
+	@$(WAIT)
+
+# Ready alone does not look at the transformer.
+WAIT = for condition in Ready TransformerReady; do \
+  kubectl --namespace $(NAMESPACE) wait --for=condition=$$condition inferenceservice/$(RELEASE) --timeout=180s; done
+
+logs: ## What a component says [COMPONENT=transformer|predictor] [TAIL=200] [RELEASE=recs] [NAMESPACE=]
+	@kubectl --namespace $(NAMESPACE) logs --selector $(OF_RELEASE),component=$(COMPONENT) --container kserve-container --prefix --tail $(TAIL)
+
+# A container's last words are its termination message: the line with which a server refuses to start.
+status: ## What is there, and what it waits for [RELEASE=recs] [NAMESPACE=]
+	@kubectl --namespace $(NAMESPACE) get inferenceservice $(RELEASE) \
+	  --output jsonpath='{range .status.conditions[*]}{.type}={.status} {.reason} {.message}{"\n"}{end}'
+	@kubectl --namespace $(NAMESPACE) get pods --selector $(OF_RELEASE) --output custom-columns='POD:.metadata.name,READY:.status.containerStatuses[*].ready,RESTARTS:.status.containerStatuses[*].restartCount,WAITS:.status.containerStatuses[*].state.waiting.message,LAST WORDS:.status.containerStatuses[*].lastState.terminated.message'
+
+# On a cluster with KServe and these images. Nothing is fetched: what it needs is made by `make images` and `make setup-clients`.
+e2e: $(DONE)/load ## The pair on the cluster of KUBECONFIG, from install to a bad bundle [TAG=]
+	HEMLINE_TAG=$(TAG) HEMLINE_REGISTRY=$(REGISTRY) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_BINARIES=$(CARGO_TARGET_DIR)/dist \
+	  HEMLINE_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python $(PYTEST) e2e/cluster -c e2e/cluster/pytest.ini
 
 # --- Locks --------------------------------------------------------------------------------------------------------
 

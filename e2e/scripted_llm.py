@@ -18,7 +18,8 @@ LABELS = string.ascii_uppercase[:20]
 class ScriptedLlm:
     """The server, on a free port: a context manager. `reply` makes an answer's body of a request's."""
 
-    def __init__(self, reply: Callable[[dict], dict] | None = None) -> None:
+    def __init__(self, reply: Callable[[dict], dict] | None = None, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.reply = reply or honest
         self.models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
         self.calls: list[dict] = []  # requests for completions, in the order in which they came
@@ -59,7 +60,7 @@ class ScriptedLlm:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self.host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -74,7 +75,7 @@ class ScriptedLlm:
     @property
     def url(self) -> str:
         """Where it listens, as --llm-url takes it."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://{self.host}:{self._server.server_address[1]}/v1"
 
     def prompts(self) -> list[str]:
         """What was asked so far: each call's messages as one text."""

@@ -91,7 +91,7 @@ impl Cluster {
             let Some(directory) = self.directory(&mut seen) else { continue };
             if **known.borrow() != directory {
                 let names: Vec<_> = directory.rankers.iter().map(|ranker| ranker.name.as_str()).collect();
-                tracing::info!(rankers = names.join(","), policy = ?directory.policy, "rankers changed");
+                tracing::info!(rankers = names.join(","), policy = %directory.policy, "rankers changed");
                 dependencies.follow(&directory);
                 known.send_replace(Arc::new(directory));
             }

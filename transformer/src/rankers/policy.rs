@@ -1,6 +1,6 @@
 //! Which ranker answers whom: four lines, from flags or from a ConfigMap, and how they choose.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use sha2::{Digest, Sha256};
 
@@ -141,6 +141,26 @@ impl Policy {
         let short = self.by_history.iter().map(move |(name, _)| (by_history, name.as_str()));
         let shadows = self.shadow.iter().map(move |(name, _)| (shadow, name.as_str()));
         actives.chain(short).chain(shadows).chain(self.fallback.iter().map(move |name| (fallback, name.as_str())))
+    }
+}
+
+/// As a line of a log has it: the keys that say something, with shares in percent.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percents = |shares: &[(String, f64)]| {
+            let each = shares.iter().map(|(name, share)| format!("{name}={:.1}%", share * 100.0));
+            each.collect::<Vec<_>>().join(",")
+        };
+        let limits = self.by_history.iter().map(|(name, limit)| format!("{name}<{limit}")).collect::<Vec<_>>();
+        let [active, by_history, shadow, fallback] = KEYS.map(|(key, _)| key);
+        let lines = [
+            (active, percents(&self.active.0)),
+            (by_history, limits.join(",")),
+            (shadow, percents(&self.shadow)),
+            (fallback, self.fallback.join(",")),
+        ];
+        let said = lines.iter().filter(|(_, line)| !line.is_empty()).map(|(key, line)| format!("{key}: {line}"));
+        f.write_str(&said.collect::<Vec<_>>().join("; "))
     }
 }
 

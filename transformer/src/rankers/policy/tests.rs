@@ -101,6 +101,13 @@ fn a_line_that_is_written_stands_over_the_others_also_where_it_is_empty() {
 }
 
 #[test]
+fn a_log_shows_what_holds_and_nothing_else() {
+    assert_eq!(policy("", "", "", "").to_string(), "active: ranking=100.0%");
+    let all = policy("a=3,b=1", "c<2", "d=5", "e,a").to_string();
+    assert_eq!(all, "active: a=75.0%,b=25.0%; by-history: c<2; shadow: d=5.0%; fallback: e,a");
+}
+
+#[test]
 fn every_ranker_that_a_line_names_is_told_with_its_key() {
     let policy = policy("a=1,b=0", "c<1", "d=5", "e");
     let names: Vec<_> = policy.names().collect();
