@@ -35,8 +35,10 @@ def installed(namespace) -> float:
 
 @pytest.fixture
 def shop(namespace, http, installed) -> Shop:
-    """Asks it."""
-    return Shop(namespace, http)
+    """Asks it, once the node has heard of its endpoints: that comes after the conditions."""
+    shop = Shop(namespace, http)
+    eventually(shop.is_ready, "the Service leads to it")
+    return shop
 
 
 @contextmanager
