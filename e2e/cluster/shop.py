@@ -18,10 +18,17 @@ def instance(customer_id: str, **more: object) -> dict:
 class Shop:
     """Asks the transformer of a release through its Service."""
 
-    def __init__(self, namespace: Namespace, http: httpx.Client, service: str = SERVICE) -> None:
-        """It has to be installed."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        http: httpx.Client,
+        service: str = SERVICE,
+        component: str = "transformer",
+    ) -> None:
+        """It has to be installed; `component` is whose pod it is in."""
         self.namespace, self.http, self.service = namespace, http, service
-        self.host = namespace.address(f"{service}-transformer")
+        self.component = f"{service}-{component}"
+        self.host = namespace.address(self.component)
         self.url = f"http://{self.host}"
         self.predict_url = f"{self.url}/v1/models/{service}:predict"
 
@@ -51,7 +58,7 @@ class Shop:
 
     def grpc(self, customer_id: str) -> list[list]:
         """The ranking by gRPC, over the Service's port for it."""
-        address = self.namespace.address(f"{self.service}-transformer", 8081)
+        address = self.namespace.address(self.component, 8081)
         program = Path(__file__).with_name("ask_grpc.py")
         question = json.dumps(instance(customer_id))
         return json.loads(run(str(CLIENTS), str(program), address, self.service, question))

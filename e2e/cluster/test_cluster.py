@@ -287,3 +287,20 @@ def test_what_is_wrong_is_told_where_people_look(namespace, change, where, reaso
             eventually(in_service, f"`{reason}` is told by the InferenceService")
     finally:
         namespace.uninstall(release)
+
+
+def test_both_in_one_pod_answer_the_same(shop, namespace, http):
+    release = "together"
+    namespace.install(release, recommender() | {"collocated": True})
+    try:
+        namespace.wait_ready(release, transformer=False)
+        (pod,) = namespace.pods(release, "predictor")
+        assert {container["name"] for container in pod["spec"]["containers"]} == {
+            "kserve-container",
+            "transformer-container",
+        }
+        together = Shop(namespace, http, release, component="predictor")
+        eventually(together.is_ready, "the Service leads to it")
+        assert together.prediction("anna")["ranking"] == shop.prediction("anna")["ranking"]
+    finally:
+        namespace.uninstall(release)
