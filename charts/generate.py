@@ -16,16 +16,13 @@ CHART = CHARTS / "hemline"
 README, SCHEMA = CHART / "README.md", CHART / "values.schema.json"
 SERVERS = {"transformer": ["transformer"], "predictor": ["predictor-gbdt", "predictor-llm"]}
 
-# Flags that the chart gives by itself.
+# Flags that the chart gives by itself, or that have values of their own; and the key, which would stand in
+# plain text in the arguments of the pods.
 OWN_FLAGS = {
-    "drain-delay",
-    "drain-timeout",
-    "help",
-    "model-name",
-    "predictor-host",
-    "store",
-    "store-reads",
-    "version",
+    *("help", "version", "model-name", "model-dir", "http-port", "grpc-port", "drain-delay", "drain-timeout"),
+    *("store", "store-reads", "predictor-host", "llm-url", "llm-model", "llm-api-key"),
+    *("ranking-model-type", "active-ranker", "ranker-by-history", "shadow-ranker", "fallback-rankers"),
+    *("rankers-from-cluster", "ranking-config-map"),
 }
 CHOICES = {
     "kserve.deploymentMode": ["", "Standard", "RawDeployment"],

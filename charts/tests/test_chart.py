@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS.parent))
+import generate  # noqa: E402
+
 CHART = TESTS.parent / "hemline"
 ROOT = TESTS.parents[1]
 GOLDEN = TESTS / "golden"
@@ -31,13 +34,25 @@ def render(values: Path, *arguments: str) -> str:
     fixed = ("--namespace=shop", "--api-versions=serving.kserve.io/v1beta1", f"--api-versions={MONITORING}")
     done = helm("template", "recs", str(CHART), f"--values={values}", *fixed, *arguments)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    # Helm 4 leaves a blank line between objects, Helm 3 none.
+    return re.sub(r"\n+---\n", "\n---\n", done.stdout).rstrip("\n") + "\n"
 
 
 def objects(text: str) -> dict[tuple[str, str], dict]:
     """Objects by kind and name."""
     found = [document for document in yaml.safe_load_all(text) if document]
     return {(each["kind"], each["metadata"]["name"]): each for each in found}
+
+
+def service_of(text: str) -> dict:
+    """The one InferenceService."""
+    (service,) = (each for (kind, _), each in objects(text).items() if kind == "InferenceService")
+    return service
+
+
+def arguments_of(text: str, component: str = "transformer") -> list[str]:
+    """What a component's first container is started with."""
+    return service_of(text)["spec"][component]["containers"][0]["args"]
 
 
 def refusal(*settings: str, values: Path = GBDT) -> str:
@@ -73,12 +88,15 @@ def test_readme_and_schema_are_current():
     ("setting", "name"),
     [
         ("predictor.knd=llm", "knd"),
-        ("predictor.kind=lightgbm", "predictor.kind"),
+        ("predictor.kind=lightgbm", "kind"),
         ("transformer.settings.candidats=3", "candidats"),
         ("transfomer.minReplicas=2", "transfomer"),
         ("transformer.minReplicas=two", "minReplicas"),
         ("bundle.url=pvc://x", "url"),
         ("drain.delaySeconds=-1", "delaySeconds"),
+        ("transformer.settings.httpPort=9090", "httpPort"),
+        ("predictor.settings.llmApiKey=s3cret", "llmApiKey"),
+        ("predictor.probes.ready.periodSeconds=1", "ready"),
     ],
 )
 def test_a_value_that_is_misspelt_or_wrong_is_refused_by_its_name(setting, name):
@@ -101,8 +119,13 @@ def test_a_value_that_is_misspelt_or_wrong_is_refused_by_its_name(setting, name)
         (["predictor.kind=llm"], "predictor.llm.url"),
         (["predictor.kind=custom"], "predictor.image.repository"),
         (["collocated=true", "transformer.enabled=false"], "collocated: there is no transformer"),
-        (["nameOverride=Recs"], "nameOverride"),
-        ([f"nameOverride={'r' * 47}"], "nameOverride"),
+        (["ranker.name=gbdt"], "ranker.name: a ranker gives scores"),
+        (
+            ["collocated=true", "predictor.kind=custom", "predictor.image.repository=ranker"],
+            "8080 and 8081 are the transformer's",
+        ),
+        (["fullnameOverride=Recs"], "fullnameOverride"),
+        ([f"fullnameOverride={'r' * 47}"], "fullnameOverride"),
     ],
 )
 def test_what_can_not_be_is_refused_with_the_reason(settings, reason):
@@ -125,8 +148,7 @@ def test_one_value_swaps_the_predictor_and_touches_nothing_else():
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_every_pod_satisfies_the_restricted_standard_and_has_its_resources_said(values):
-    service = objects(render(values))[("InferenceService", "recs")]
-    for component in service["spec"].values():
+    for component in service_of(render(values))["spec"].values():
         pod = component["securityContext"]
         assert (pod["runAsNonRoot"], pod["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
         for container in component["containers"]:
@@ -140,19 +162,54 @@ def test_every_pod_satisfies_the_restricted_standard_and_has_its_resources_said(
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_secrets_stand_in_no_inference_service(values):
     secrets = "postgres://me:s3cret@db/shop"
-    rendered = objects(
-        render(
-            values,
-            "--set=store.existingSecret.name=",
-            f"--set=store.url={secrets}",
-            "--set=store.kind=postgres",
-        )
+    rendered = render(
+        values,
+        "--set=store.existingSecret.name=",
+        f"--set=store.url={secrets}",
+        "--set=store.kind=postgres",
     )
-    assert "s3cret" not in json.dumps(rendered[("InferenceService", "recs")])
+    assert "s3cret" not in json.dumps(service_of(rendered))
+
+
+def test_each_setting_is_the_flag_of_its_name_and_numbers_stay_as_they_are(tmp_path):
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    for component, servers in generate.SERVERS.items():
+        names = schema[component]["properties"]["settings"]["properties"]
+        # A file's numbers are floats to Helm, which it likes to write with an exponent.
+        given = {component: {"settings": dict.fromkeys(names, 16777216)}}
+        (tmp_path / "values.yaml").write_text(yaml.safe_dump(given))
+        arguments = arguments_of(render(GBDT, f"--values={tmp_path / 'values.yaml'}"), component)
+        flags = {flag for server in servers for flag in generate.flags(server)} - generate.OWN_FLAGS
+        assert {f"--{flag}=16777216" for flag in flags} <= set(arguments)
+
+
+def test_a_predictor_is_called_by_the_name_that_its_transformer_asks_for():
+    assert "--model-name=recs" in arguments_of(render(GBDT), "predictor")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "hf", "oci", "oci+native"])
+def test_kserve_brings_the_bundle_to_both(scheme):
+    uri = f"{scheme}://somewhere/shop/v3"
+    for component in service_of(render(GBDT, f"--set=bundle.uri={uri}"))["spec"].values():
+        assert {"name": "STORAGE_URI", "value": uri} in component["containers"][0]["env"]
+
+
+def test_a_custom_predictor_is_asked_at_its_own_port_for_grpc():
+    custom = CHART / "ci" / "custom-values.yaml"
+    assert "--predictor-host=recs-predictor.shop:9001" in arguments_of(render(custom))
+    assert not [each for each in arguments_of(render(GBDT)) if each.startswith("--predictor-host")]
+
+
+def test_another_url_of_the_store_replaces_the_pods():
+    def annotations(url: str) -> dict:
+        url = f"--set=store.existingSecret.name=,store.url={url}"
+        return service_of(render(GBDT, url))["spec"]["transformer"]["annotations"]
+
+    assert annotations("postgres://one/shop") != annotations("postgres://two/shop")
 
 
 def test_a_pod_has_longer_to_end_than_it_takes_to_drain():
-    service = objects(render(GBDT, "--set=drain.timeoutSeconds=60"))[("InferenceService", "recs")]
+    service = service_of(render(GBDT, "--set=drain.timeoutSeconds=60"))
     for component in service["spec"].values():
         assert "--drain-timeout=60s" in component["containers"][0]["args"]
         assert component["terminationGracePeriodSeconds"] > 63
@@ -164,7 +221,7 @@ def test_what_the_transformer_may_watch_is_its_own_config_map_and_rankers():
     assert services["resources"] == ["inferenceservices"]
     assert maps["resourceNames"] == ["recs-ranking"]
     assert all(set(rule["verbs"]) == {"get", "list", "watch"} for rule in (services, maps))
-    spec = found[("InferenceService", "recs")]["spec"]
+    spec = service_of(render(CHART / "ci" / "live-values.yaml"))["spec"]
     tokens = {name: component["automountServiceAccountToken"] for name, component in spec.items()}
     assert tokens == {"transformer": True, "predictor": False}
 

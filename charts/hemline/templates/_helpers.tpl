@@ -1,19 +1,25 @@
 {{/* The InferenceService's name. KServe makes labels of it with `isvc.…-transformer`, which have at most 63 characters. */}}
 {{- define "hemline.name" -}}
-{{- $name := default .Release.Name .Values.nameOverride -}}
+{{- $name := default .Release.Name .Values.fullnameOverride -}}
 {{- if or (gt (len $name) 46) (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name)) -}}
-{{- fail (printf "nameOverride: an InferenceService is called by at most 46 of a-z, 0-9 and -, from a letter on; got `%s`" $name) -}}
+{{- fail (printf "fullnameOverride: an InferenceService is called by at most 46 of a-z, 0-9 and -, from a letter on; got `%s`" $name) -}}
 {{- end -}}
 {{- $name -}}
 {{- end -}}
 
-{{/* Labels of objects that are not InferenceServices: theirs go on to pods, and a new version of the chart would replace all of them. */}}
-{{- define "hemline.labels" -}}
-app.kubernetes.io/name: hemline
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{/*
+Metadata of objects that are not InferenceServices: (dict "root" $ "name" "…" "labels" (dict …) "annotations" (dict …)), the last two where there are more.
+The labels of an InferenceService go on to pods, and a new version of the chart would replace all of them.
+*/}}
+{{- define "hemline.metadata" -}}
+{{- $chart := dict "app.kubernetes.io/name" "hemline" "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/managed-by" .root.Release.Service -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- merge $chart (default dict .labels) .root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -40,9 +46,12 @@ component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
-{{/* Flags of settings: camelCase becomes --camel-case. */}}
+{{/* Flags of settings: camelCase becomes --camel-case. Numbers of a file are floats, and large ones would come out as 1e+07. */}}
 {{- define "hemline.flags" -}}
 {{- range $name, $value := . }}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
+{{- $value = printf "%.0f" $value }}
+{{- end }}
 - {{ printf "--%s=%v" (kebabcase $name) $value | quote }}
 {{- end }}
 {{- end -}}
@@ -53,9 +62,11 @@ component: {{ .component }}
 - --drain-timeout={{ .Values.drain.timeoutSeconds }}s
 {{- end -}}
 
-{{/* Longer than a drain takes, so that nobody is killed in the middle of it. */}}
+{{/* Longer than a drain takes, so that nobody is killed in the middle of it: (dict "root" $ "component" "…"). */}}
 {{- define "hemline.grace" -}}
-{{- add .Values.drain.delaySeconds .Values.drain.timeoutSeconds 5 -}}
+{{- $v := .root.Values -}}
+{{- $custom := and (eq .component "predictor") (eq $v.predictor.kind "custom") -}}
+{{- add $v.drain.delaySeconds $v.drain.timeoutSeconds 5 ($custom | ternary $v.predictor.custom.preStopSeconds 0) -}}
 {{- end -}}
 
 {{/* Whether a component's replicas are more than one: (dict "root" $ "of" .Values.transformer). */}}
@@ -89,8 +100,15 @@ component: {{ .component }}
 {{- if and (eq $v.store.kind "sqlite") (not $v.store.volume) -}}
 {{- fail "store.volume: SQLite needs a volume that outlives the pod" -}}
 {{- end -}}
+{{- if $v.ranker.name -}}
+{{- fail "ranker.name: a ranker gives scores, and this release's address is its transformer, which gives rankings: set transformer.enabled=false" -}}
+{{- end -}}
 {{- else if $v.collocated -}}
 {{- fail "collocated: there is no transformer to put into the predictor's pod" -}}
+{{- end -}}
+{{- $ports := list (int $v.predictor.custom.port) (int $v.predictor.custom.grpcPort) -}}
+{{- if and $v.collocated (eq $v.predictor.kind "custom") (or (has 8080 $ports) (has 8081 $ports)) -}}
+{{- fail "predictor.custom.port: in one pod, 8080 and 8081 are the transformer's" -}}
 {{- end -}}
 {{- if and (eq $v.predictor.kind "llm") (not $v.predictor.llm.url) -}}
 {{- fail "predictor.llm.url: give the base URL of an OpenAI-compatible API" -}}

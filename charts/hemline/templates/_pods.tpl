@@ -9,16 +9,26 @@ maxReplicas: {{ max (int .of.minReplicas) (int .of.maxReplicas) }}
 scaleMetric: cpu
 scaleTarget: {{ .of.targetCPU }}
 {{- end }}
-{{- if and (eq $v.autoscaling.class "keda") .of.metrics }}
+{{- if eq $v.autoscaling.class "keda" }}
 autoScaling:
   metrics:
+    {{- if .of.metrics }}
     {{- toYaml .of.metrics | nindent 4 }}
+    {{- else }}
+    - type: Resource
+      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .of.targetCPU }}}}
+    {{- end }}
 {{- end }}
 {{- with .of.podLabels }}
 labels:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .of.podAnnotations }}
+{{- $annotations := deepCopy .of.podAnnotations }}
+{{- if and (include "hemline.hasTransformer" .) $v.store.url (not $v.store.existingSecret.name) }}
+{{- /* Another URL in the chart's Secret replaces the pods, which read it at their start. */}}
+{{- $annotations = merge $annotations (dict "checksum/store" (sha256sum $v.store.url)) }}
+{{- end }}
+{{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -27,8 +37,8 @@ deploymentStrategy:
   type: RollingUpdate
   rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
 serviceAccountName: {{ include "hemline.serviceAccountName" .root }}
-automountServiceAccountToken: {{ and $v.ranking.fromCluster (or (eq .component "transformer") $v.collocated) }}
-terminationGracePeriodSeconds: {{ include "hemline.grace" .root }}
+automountServiceAccountToken: {{ and $v.ranking.fromCluster (include "hemline.hasTransformer" . | eq "yes") }}
+terminationGracePeriodSeconds: {{ include "hemline.grace" . }}
 securityContext:
   {{- toYaml $v.podSecurityContext | nindent 2 }}
 {{- with $v.imagePullSecrets }}
@@ -54,7 +64,19 @@ topologySpreadConstraints:
   {{- include "hemline.spread" . | trim | nindent 2 }}
 {{- end -}}
 
-{{/* What both components' containers have: (dict "root" $ "of" … "image" … "http" 8080 "grpc" 8081 "ready" path). */}}
+{{/* Whether the transformer is in the pod of this component: (dict "root" $ "component" "…"). */}}
+{{- define "hemline.hasTransformer" -}}
+{{- if or (eq .component "transformer") .root.Values.collocated }}yes{{ end -}}
+{{- end -}}
+
+{{/* A probe, from its default and what the values say over it: (dict "default" (dict …) "given" (dict …)). */}}
+{{- define "hemline.probe" -}}
+{{- $default := .default -}}
+{{- if or .given.tcpSocket .given.grpc .given.exec }}{{ $default = omit $default "httpGet" }}{{ end -}}
+{{- with mergeOverwrite (deepCopy $default) .given }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* What both components' containers have: (dict "root" $ "of" … "image" … "http" 8080 "grpc" 8081 "ready" path "live" path). */}}
 {{- define "hemline.container" -}}
 image: {{ .image }}
 imagePullPolicy: {{ .of.image.pullPolicy }}
@@ -63,26 +85,29 @@ ports:
   {{- if .grpc }}
   - {name: grpc, containerPort: {{ .grpc }}, protocol: TCP}
   {{- end }}
-{{- if .live }}
-# Time to load. Who only waits for somebody else is alive by then, and is not to be started anew.
-startupProbe:
-  httpGet: {path: {{ .live }}, port: {{ .http }}}
-  periodSeconds: 1
-  failureThreshold: 300
-{{- end }}
+{{- $startup := dict }}
+{{- $readiness := dict }}
+{{- $liveness := dict }}
 {{- if .ready }}
-readinessProbe:
-  httpGet: {path: {{ .ready }}, port: {{ .http }}}
-  periodSeconds: 1
-  timeoutSeconds: 2
-  failureThreshold: 2
+{{- $readiness = dict "httpGet" (dict "path" .ready "port" (int .http)) "periodSeconds" 1 "timeoutSeconds" 2 "failureThreshold" 2 }}
 {{- end }}
 {{- if .live }}
+{{- $alive := dict "path" .live "port" (int .http) }}
+{{- /* Time to load. Who only waits for somebody else is alive by then, and is not to be started anew. */}}
+{{- $startup = dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 300 }}
+{{- $liveness = dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3 }}
+{{- end }}
+{{- with include "hemline.probe" (dict "default" $startup "given" .of.probes.startup) }}
+startupProbe:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "hemline.probe" (dict "default" $readiness "given" .of.probes.readiness) }}
+readinessProbe:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "hemline.probe" (dict "default" $liveness "given" .of.probes.liveness) }}
 livenessProbe:
-  httpGet: {path: {{ .live }}, port: {{ .http }}}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 3
+  {{- . | nindent 2 }}
 {{- end }}
 resources:
   {{- toYaml .of.resources | nindent 2 }}

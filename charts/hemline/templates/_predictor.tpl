@@ -3,6 +3,11 @@
 {{- if eq .Values.predictor.kind "custom" }}{{ .Values.predictor.custom.port }}{{ else if .Values.collocated }}8085{{ else }}8080{{ end -}}
 {{- end -}}
 
+{{/* The port of a custom predictor that is spoken to by gRPC and has one for it. Ours answer gRPC on the port of REST too. */}}
+{{- define "hemline.predictorGrpcPort" -}}
+{{- with .Values.predictor }}{{ if and (eq .kind "custom") (eq .custom.protocol "grpc-v2") .custom.grpcPort }}{{ .custom.grpcPort }}{{ end }}{{ end -}}
+{{- end -}}
+
 {{/* Whether KServe is to fetch the bundle for this predictor, or mount it. */}}
 {{- define "hemline.predictorBundle" -}}
 {{- $v := .Values -}}
@@ -20,9 +25,14 @@
 {{- $ready := $ours | ternary "/v2/health/ready" $v.predictor.custom.readyPath -}}
 - name: kserve-container
   {{- include "hemline.container" (dict "root" . "of" $v.predictor "image" $image "http" $http "grpc" $grpc "ready" $ready "live" ($ours | ternary "/v2/health/live" "")) | nindent 2 }}
+  {{- if and (not $ours) $v.predictor.custom.preStopSeconds }}
+  lifecycle: {preStop: {sleep: {seconds: {{ $v.predictor.custom.preStopSeconds }}}}}
+  {{- end }}
   {{- if or $ours $v.predictor.extraArgs }}
   args:
     {{- if $ours }}
+    # The name that the transformer asks for; KServe before 0.17 does not tell it.
+    - --model-name={{ $name }}
     {{- if $v.collocated }}
     - --http-port={{ $http }}
     - --enable-grpc=false

@@ -9,7 +9,10 @@
     {{- if $v.collocated }}
     # KServe tells a transformer in the predictor's pod nothing.
     - --model-name={{ $name }}
-    - --predictor-host=localhost:{{ include "hemline.predictorPort" . }}
+    - --predictor-host=localhost:{{ default (include "hemline.predictorPort" .) (include "hemline.predictorGrpcPort" .) }}
+    {{- else if include "hemline.predictorGrpcPort" . }}
+    # KServe names no port, which is the one for REST.
+    - --predictor-host={{ $name }}-predictor.{{ .Release.Namespace }}:{{ include "hemline.predictorGrpcPort" . }}
     {{- end }}
     - --ranking-model-type={{ $v.ranking.name }}
     {{- if eq $v.predictor.kind "custom" }}
@@ -54,6 +57,10 @@
           name: {{ $name }}-store
           key: url
           {{- end }}
+    {{- if and $v.bundle.uri (not (include "hemline.mountsBundle" .)) (not $v.collocated) }}
+    - name: STORAGE_URI
+      value: {{ $v.bundle.uri }}
+    {{- end }}
     {{- if $v.store.reads.name }}
     - name: HEMLINE_STORE_READS
       valueFrom: {secretKeyRef: {name: {{ $v.store.reads.name }}, key: {{ $v.store.reads.key }}}}

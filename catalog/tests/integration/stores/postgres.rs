@@ -11,7 +11,7 @@ use catalog::{
 };
 use futures_util::future::join_all;
 
-use super::{SECOND, World, event, eventually, out_of_stock, world};
+use super::{IN_TIME, SECOND, World, event, eventually, out_of_stock, world};
 
 /// Another connection to the same database.
 async fn another(world: &World) -> World {
@@ -67,18 +67,18 @@ async fn sessions_that_the_server_ended_are_replaced_without_a_failed_question()
     let store = world.open().await.unwrap();
     let mut admin = another(&world).await;
     for round in 0..5 {
-        let questions = (0..16).map(|_| store.fresh(&["anna"], SECOND)).collect::<Vec<_>>();
+        let questions = (0..16).map(|_| store.fresh(&["anna"], IN_TIME)).collect::<Vec<_>>();
         for question in join_all(questions).await {
             assert!(question.unwrap().customers[0].known);
         }
-        store.record(&[event(&round.to_string(), Kind::Click, "a")], SECOND).await.unwrap();
+        store.record(&[event(&round.to_string(), Kind::Click, "a")], IN_TIME).await.unwrap();
         admin
             .execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE application_name = 'hemline' AND datname = current_database()",
             )
             .await;
-        assert_eq!(store.record(&[event(&format!("{round}+"), Kind::Click, "a")], SECOND).await.unwrap(), [true]);
+        assert_eq!(store.record(&[event(&format!("{round}+"), Kind::Click, "a")], IN_TIME).await.unwrap(), [true]);
     }
 }
 
@@ -86,7 +86,7 @@ async fn sessions_that_the_server_ended_are_replaced_without_a_failed_question()
 async fn a_question_that_waits_for_a_lock_ends_in_time_and_so_does_its_session() {
     let world = World::postgres().await;
     let store = world.open().await.unwrap();
-    store.fresh(&["anna"], SECOND).await.unwrap();
+    store.fresh(&["anna"], IN_TIME).await.unwrap();
     let (mut blocker, mut admin) = (another(&world).await, another(&world).await);
     blocker.execute("BEGIN; LOCK TABLE hemline.customers").await;
     let begun = Instant::now();
@@ -98,7 +98,7 @@ async fn a_question_that_waits_for_a_lock_ends_in_time_and_so_does_its_session()
     assert!(begun.elapsed() < 10 * SECOND);
     eventually("sessions of questions that were given up end", async || waiting(&mut admin).await == 0).await;
     blocker.execute("ROLLBACK").await;
-    assert!(store.fresh(&["anna"], SECOND).await.unwrap().customers[0].known);
+    assert!(store.fresh(&["anna"], IN_TIME).await.unwrap().customers[0].known);
 }
 
 /// Sessions of servers that wait for a lock.
@@ -114,12 +114,12 @@ async fn a_store_that_can_only_be_read_is_read_and_says_so_of_events() {
     let database = world.url.rsplit('/').next().unwrap().to_owned();
     world.execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on")).await;
     let store = world.open().await.unwrap();
-    assert!(store.fresh(&["anna"], SECOND).await.unwrap().customers[0].known);
-    let refused = store.record(&[event("1", Kind::Click, "a")], SECOND).await.unwrap_err();
+    assert!(store.fresh(&["anna"], IN_TIME).await.unwrap().customers[0].known);
+    let refused = store.record(&[event("1", Kind::Click, "a")], IN_TIME).await.unwrap_err();
     assert_eq!(refused.failure, Failure::ReadOnly);
     world.execute(&format!("SET default_transaction_read_only = off; ALTER DATABASE {database} RESET ALL")).await;
     // Its sessions were opened before: the failure has them replaced.
-    assert_eq!(store.record(&[event("1", Kind::Click, "a")], SECOND).await.unwrap(), [true]);
+    assert_eq!(store.record(&[event("1", Kind::Click, "a")], IN_TIME).await.unwrap(), [true]);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_server_that_acknowledges_before_it_syncs_is_told_not_to() {
     let mut admin = another(&world).await;
     for number in 0..20 {
         let before: String = ask(&mut admin, "SELECT pg_current_wal_insert_lsn()::text").await;
-        store.record(&[event(&number.to_string(), Kind::Click, "a")], SECOND).await.unwrap();
+        store.record(&[event(&number.to_string(), Kind::Click, "a")], IN_TIME).await.unwrap();
         let flushed = format!("SELECT pg_current_wal_flush_lsn() > '{before}'::pg_lsn");
         assert!(ask::<bool>(&mut admin, &flushed).await, "event {number}");
     }

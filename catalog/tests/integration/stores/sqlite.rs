@@ -5,7 +5,7 @@ use catalog::{
     store::{self, Failure, StoreUrl},
 };
 
-use super::{SECOND, World, event};
+use super::{IN_TIME, SECOND, World, event};
 
 #[tokio::test]
 async fn a_file_that_is_missing_is_refused_by_its_name() {
@@ -20,7 +20,7 @@ async fn a_writer_who_holds_the_lock_makes_an_event_wait_and_no_reader() {
     let mut world = World::sqlite().await;
     let store = world.open().await.unwrap();
     world.execute("BEGIN IMMEDIATE").await;
-    assert!(store.fresh(&["anna"], SECOND).await.unwrap().customers[0].known);
+    assert!(store.fresh(&["anna"], IN_TIME).await.unwrap().customers[0].known);
     let refused = store.record(&[event("1", Kind::Click, "a")], SECOND / 5).await.unwrap_err();
     assert_eq!(refused.failure, Failure::Slow);
     world.execute("COMMIT").await;
