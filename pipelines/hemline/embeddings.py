@@ -8,7 +8,7 @@ are left out at random. A customer who never bought has the out-of-vocabulary ve
 from pathlib import Path
 
 import numpy as np
-import onnxruntime  # noqa: F401  unused, but importing it (1.32) after usearch (2.26) crashes the process
+import onnxruntime  # noqa: F401  imported after usearch (2.26) it (1.28, 1.32) crashes the process
 from usearch.index import Index, MetricKind, ScalarKind
 
 from hemline import interactions, outputs, retrieval, towers
