@@ -323,15 +323,17 @@ TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_AUDITABLE_VERSION := 0.7.7
 
 .PHONY: images image-binaries test-images
-images: ## The three images, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
+images: ## The three images, and the tests' LLM, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
 	BASE=$(BASE) REGISTRY=$(REGISTRY) TAG=$(TAG) BUILDER=$(BUILDER) HOST_BUILD=$(HOST_BUILD) images/build.sh $(IMAGES)
 
 # What the Dockerfile compiles in a container, compiled here: for images whose base has this machine's glibc or a newer one.
-image-binaries: $(SETUP) $(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
+# With them come what `make e2e` runs besides the images: the cluster's network may have no way to a registry of packages.
+image-binaries: $(SETUP) $(CLIENTS)/.done $(DONE)/load $(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
 	PATH="$(TOOLS)/bin:$$PATH" cargo auditable build --locked --profile dist --bins
 	@mkdir -p dist/build
 	cp $(foreach binary,transformer predictor-gbdt predictor-llm,$(CARGO_TARGET_DIR)/dist/$(binary)) dist/build
 	cp -L $(VENV)/libonnxruntime.so dist/build
+	$(VENV)/bin/python e2e/cluster/python_folder.py dist/python
 
 test-images: $(SETUP) ## What is in the images, and what is not
 	$(PYTEST) images
@@ -374,7 +376,8 @@ status: ## What is there, and what it waits for [RELEASE=recs] [NAMESPACE=]
 	  --output jsonpath='{range .status.conditions[*]}{.type}={.status} {.reason} {.message}{"\n"}{end}'
 	@kubectl --namespace $(NAMESPACE) get pods --selector $(OF_RELEASE) --output custom-columns='POD:.metadata.name,READY:.status.containerStatuses[*].ready,RESTARTS:.status.containerStatuses[*].restartCount,WAITS:.status.containerStatuses[*].state.waiting.message,LAST WORDS:.status.containerStatuses[*].lastState.terminated.message'
 
-# On a cluster with KServe and these images. Nothing is fetched: what it needs is made by `make images` and `make setup-clients`.
+# On a cluster with KServe and these images. Nothing is fetched: what it needs is made by `make images` where binaries are compiled on this
+# machine, else by `make setup-clients load dist`.
 e2e: $(DONE)/load ## The pair on the cluster of KUBECONFIG, from install to a bad bundle [TAG=]
 	HEMLINE_TAG=$(TAG) HEMLINE_REGISTRY=$(REGISTRY) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_BINARIES=$(CARGO_TARGET_DIR)/dist \
 	  HEMLINE_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python $(PYTEST) e2e/cluster -c e2e/cluster/pytest.ini

@@ -1,25 +1,31 @@
-"""An LLM behind OpenAI's API that answers as a test wants, or as a real one does; it counts its calls."""
+"""An LLM behind OpenAI's API that answers as a test wants, or as a real one does; it counts its calls.
+
+As a program it listens on port 8080 and prints a line of each call: that is how it runs on a cluster.
+"""
 
 import hashlib
 import json
 import math
+import signal
 import string
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
-
-import httpx
 
 MODEL = "scripted"
 LABELS = string.ascii_uppercase[:20]
 
 
 class ScriptedLlm:
-    """The server, on a free port: a context manager. `reply` makes an answer's body of a request's."""
+    """The server: a context manager. `reply` makes an answer's body of a request's; port 0 is a free one."""
 
-    def __init__(self, reply: Callable[[dict], dict] | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, reply: Callable[[dict], dict] | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.host = host
+        self.port = port
         self.reply = reply or honest
         self.models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
         self.calls: list[dict] = []  # requests for completions, in the order in which they came
@@ -60,7 +66,7 @@ class ScriptedLlm:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer((self.host, 0), Handler)
+        self._server = ThreadingHTTPServer((self.host, self.port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -84,6 +90,8 @@ class ScriptedLlm:
 
 def passing_on(url: str) -> Callable[[dict], dict]:
     """A reply that is what another API (its URL with /v1) says."""
+    import httpx  # where the program runs alone there are no packages
+
     client = httpx.Client(base_url=url, timeout=120)
     return lambda body: client.post("chat/completions", json=body).json()
 
@@ -130,3 +138,16 @@ def completion(text: str, labels: dict[str, float] | None = None) -> dict:
         "choices": [choice],
         "usage": usage,
     }
+
+
+def told(body: dict) -> dict:
+    """What `honest` says; a line of the last call is printed."""
+    print(json.dumps({"authorization": SERVER.authorizations[-1], "model": body.get("model")}), flush=True)
+    return honest(body)
+
+
+if __name__ == "__main__":
+    SERVER = ScriptedLlm(told, host="0.0.0.0", port=8080)
+    with SERVER:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        signal.pause()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the three images and writes them as docker-archive tars: images/build.sh FOLDER
+# Builds the three images, and the scripted LLM of the tests on a cluster, and writes them as docker-archive tars: images/build.sh FOLDER
 #
 # From the environment, all of it optional but TAG:
 #   TAG, REGISTRY   the images are called REGISTRY/hemline-transformer:TAG, and so on
@@ -35,22 +35,27 @@ if [ "$HOST_BUILD" = 1 ]; then
 fi
 
 mkdir -p "$folder"
-for component in transformer predictor-gbdt predictor-llm; do
+for component in transformer predictor-gbdt predictor-llm scripted-llm; do
+  from=(--file images/Dockerfile --target "$component")
+  if [ "$component" = scripted-llm ]; then
+    from=(--file e2e/cluster/Dockerfile)
+    [ "$HOST_BUILD" = 0 ] || from+=(--build-context python=dist/python)
+  fi
   image=$REGISTRY/hemline-$component:$TAG tar=$folder/hemline-$component.tar
   say "building $image"
   rm -f "$tar"
   case $BUILDER in
     docker)
-      docker buildx build --quiet --load --file images/Dockerfile --target "$component" --tag "$image" "${arguments[@]}" . >&2
+      docker buildx build --quiet --load "${from[@]}" --tag "$image" "${arguments[@]}" . >&2
       docker save --output "$tar" "$image"
       ;;
     podman)
-      podman build --quiet --file images/Dockerfile --target "$component" --tag "$image" "${arguments[@]}" . >&2
+      podman build --quiet "${from[@]}" --tag "$image" "${arguments[@]}" . >&2
       podman save --quiet --format docker-archive --output "$tar" "$image"
       ;;
     buildah)
       # Without privileges of its own, as in a container.
-      buildah bud --quiet --isolation chroot --file images/Dockerfile --target "$component" --tag "$image" "${arguments[@]}" . >&2
+      buildah bud --quiet --isolation chroot "${from[@]}" --tag "$image" "${arguments[@]}" . >&2
       buildah push --quiet "$image" "docker-archive:$tar:$image"
       ;;
     *)

@@ -1,4 +1,4 @@
-"""A cluster with KServe: a namespace of its own, the bundle on a volume, a store and an LLM beside it."""
+"""A cluster with KServe: a namespace of its own with the bundle and an LLM, a store beside the cluster."""
 
 import os
 import subprocess
@@ -11,13 +11,13 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 from kube import Namespace, eventually, run
-from scripted_llm import ScriptedLlm
 
 from hemline import load
 from hemline.postgres_server import PostgresServer
 
 NAMESPACE = "hemline-e2e"
 SERVICE = "recs"
+LLM = "scripted-llm"
 TAG = os.environ.get("HEMLINE_TAG", "0.1.0")
 REGISTRY = os.environ.get("HEMLINE_REGISTRY", "localhost")
 # Where pods find what runs beside the cluster: the node, where it is this machine.
@@ -69,14 +69,7 @@ def customers() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def llm(node) -> Iterator[tuple[ScriptedLlm, str]]:
-    """A scripted LLM and its URL as pods have it."""
-    with ScriptedLlm(host="0.0.0.0") as llm:
-        yield llm, llm.url.replace("0.0.0.0", node)
-
-
-@pytest.fixture(scope="session")
-def namespace(store, llm) -> Iterator[Namespace]:
+def namespace(store) -> Iterator[Namespace]:
     """The namespace, under the `restricted` Pod Security Standard, with the bundle and the secrets."""
     space = Namespace(NAMESPACE)
     subprocess.run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], check=True)
@@ -119,6 +112,41 @@ def namespace(store, llm) -> Iterator[Namespace]:
 def secret(name: str, **values: str) -> dict:
     """A Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+
+
+@pytest.fixture(scope="session")
+def llm(namespace) -> str:
+    """The URL of a scripted LLM in the namespace; its pod's log has a line of each call."""
+    labels = {"app": LLM}
+    container = {
+        "name": LLM,
+        "image": f"{REGISTRY}/hemline-{LLM}:{TAG}",
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/v1/models", "port": 8080}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [container], "securityContext": security},
+    }
+    namespace.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": LLM},
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": LLM},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    )
+    namespace.kubectl("rollout", "status", f"deployment/{LLM}", "--timeout=60s")
+    return f"http://{LLM}.{NAMESPACE}/v1"
 
 
 @pytest.fixture(scope="session")

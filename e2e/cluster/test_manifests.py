@@ -1,8 +1,9 @@
 """What Helm and kustomize render is what the cluster's schemas and webhooks take."""
 
+import httpx
 import pytest
 from conftest import BUNDLE, REGISTRY, TAG
-from kube import CHART, ROOT, run
+from kube import CHART, ROOT, eventually, run
 
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
@@ -45,7 +46,17 @@ def test_a_models_format_is_enough_where_the_runtimes_are(namespace, http):
     try:
         namespace.wait_ready("by-format", transformer=False)
         url = f"http://{namespace.address('by-format-predictor')}/v2/models/by-format"
-        assert http.get(url).json()["name"] == "by-format"
+        # The node hears of endpoints after the conditions.
+        answer = eventually(lambda: answered(http, url), "the Service leads to it")
+        assert answer.json()["name"] == "by-format"
     finally:
         namespace.kubectl("delete", "inferenceservice", "by-format")
         namespace.kubectl("delete", "servingruntime", "--all")
+
+
+def answered(http: httpx.Client, url: str) -> httpx.Response | None:
+    """An answer, where anybody listens."""
+    try:
+        return http.get(url)
+    except httpx.TransportError:
+        return None
