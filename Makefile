@@ -363,9 +363,12 @@ create-deployments-llm-ranking: ## The same with an LLM as ranker [LLM_URL=] [VA
 	$(INSTALL) --set predictor.kind=llm $(if $(LLM_URL),--set predictor.llm.url=$(LLM_URL))
 	@$(WAIT)
 
-# Ready alone does not look at the transformer.
+# Ready alone does not look at the transformer. Conditions are read, not waited for by name: after an upgrade KServe may leave
+# `status.observedGeneration` behind for good, and `kubectl wait --for=condition` with it. Pods are the second look.
 WAIT = for condition in Ready TransformerReady; do \
-  kubectl --namespace $(NAMESPACE) wait --for=condition=$$condition inferenceservice/$(RELEASE) --timeout=180s; done
+  kubectl --namespace $(NAMESPACE) wait --for=jsonpath="{.status.conditions[?(@.type==\"$$condition\")].status}"=True \
+    inferenceservice/$(RELEASE) --timeout=180s; done; \
+  kubectl --namespace $(NAMESPACE) rollout status deployment --selector $(OF_RELEASE) --timeout=180s
 
 logs: ## What a component says [COMPONENT=transformer|predictor] [TAIL=200] [RELEASE=recs] [NAMESPACE=]
 	@kubectl --namespace $(NAMESPACE) logs --selector $(OF_RELEASE),component=$(COMPONENT) --container kserve-container --prefix --tail $(TAIL)

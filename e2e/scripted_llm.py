@@ -142,7 +142,8 @@ def completion(text: str, labels: dict[str, float] | None = None) -> dict:
 
 def told(body: dict) -> dict:
     """What `honest` says; a line of the last call is printed."""
-    print(json.dumps({"authorization": SERVER.authorizations[-1], "model": body.get("model")}), flush=True)
+    line = json.dumps({"authorization": SERVER.authorizations[-1], "model": body.get("model")})
+    print(f"{line}\n", end="", flush=True)  # in one piece, for threads answer
     return honest(body)
 
 

@@ -13,6 +13,7 @@ from kube import ROOT, eventually, run
 from releases import recommender
 
 COMPONENTS = ("transformer", "predictor")
+ROLLED_OUT = f"kubectl rollout status deployment -l serving.kserve.io/inferenceservice={SERVICE}"
 TEXT = (ROOT / "docs" / "deploy.md").read_text()
 
 
@@ -40,7 +41,9 @@ def typed(names, tmp_path_factory) -> Callable[[str], str]:
     """Types commands, in a shell whose kubectl and helm have the namespace; what they print."""
     kubeconfig = tmp_path_factory.mktemp("kube") / "config"
     kubeconfig.write_text(run("kubectl", "config", "view", "--raw", "--flatten"))
-    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    values = kubeconfig.parent / "values.json"
+    values.write_text(json.dumps(recommender()))
+    environment = os.environ | {"KUBECONFIG": str(kubeconfig), "SHOP_VALUES": str(values)}
     context = ["kubectl", "config", "set-context", "--current", f"--namespace={NAMESPACE}"]
     subprocess.run(context, env=environment, check=True)
 
@@ -88,7 +91,8 @@ def one(pods: list) -> list:
 def test_a_ranker_is_put_beside_it_and_the_config_map_switches(typed, namespace):
     typed(block("--set ranking.fromCluster=true"))
     namespace.wait_ready(f"{SERVICE}-llm", transformer=False)
-    namespace.kubectl("rollout", "status", f"deployment/{SERVICE}-transformer", "--timeout=90s")
+    assert f"`{ROLLED_OUT}`" in TEXT
+    typed(f"{ROLLED_OUT} --timeout=90s")
     typed(block("patch configmap"))
     data = namespace.get("configmap", f"{SERVICE}-ranking")["data"]
     assert data["active"] == "ranking=90,llm=10"
@@ -101,6 +105,12 @@ def test_a_ranker_is_put_beside_it_and_the_config_map_switches(typed, namespace)
 def said(namespace) -> list[dict]:
     """The transformer's log lines."""
     return namespace.logs(SERVICE, "transformer")
+
+
+def test_makes_target_upgrades_it_and_comes_back_when_it_is_through(typed, namespace):
+    said = typed(f"make --no-print-directory create-deployments NAMESPACE={NAMESPACE} VALUES=$SHOP_VALUES")
+    assert 'deployment "recs-transformer" successfully rolled out' in said
+    assert len(namespace.pods(SERVICE, "transformer")) == 1
 
 
 def test_it_is_rolled_back_and_taken_away(typed, namespace):
