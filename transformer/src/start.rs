@@ -29,6 +29,7 @@ use crate::{
     features::CONTEXT,
     filter::OutOfStockRows,
     instance::Bounds,
+    ladder::Counts,
     neighbours::Retrieval,
     query::QueryTower,
     rankers::{
@@ -36,7 +37,7 @@ use crate::{
         cluster::Cluster,
         directory::{Directory, Known},
     },
-    recommender::{Counts, Recommender},
+    recommender::Recommender,
     retention, wire,
 };
 
