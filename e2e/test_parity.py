@@ -59,12 +59,18 @@ def test_the_bundles_query_tower_embeds_as_jax_does(under_test, catalogue, custo
     session = onnxruntime.InferenceSession(
         under_test.bundle / bundles.QUERY_TOWER, providers=["CPUExecutionProvider"]
     )
+    items = np.load(catalogue.work / "item_embeddings.npy")
+    history = catalogue.history(np.append(customers, customers[0]))
+    seen = {"vectors": items[history.articles], "weights": history.weights, "days": history.days}
+    seen = {f"history_{name}": values for name, values in seen.items()}
     for month in range(1, 13):
         angle = 2 * np.pi * month / 12
         season = {"month_sin": np.sin(angle), "month_cos": np.cos(angle)}
         columns = {name: np.full((len(ages), 1), value, np.float32) for name, value in season.items()}
-        (embedded,) = session.run(None, {"customer_vector": vectors, "age": ages[:, None], **columns})
-        trained = retrieval.query_embedding(catalogue.work, everybody, ages, np.full(len(ages), month))
+        profile = {"customer_vector": vectors, "age": ages[:, None], **columns}
+        (embedded,) = session.run(None, profile | seen)
+        months = np.full(len(ages), month)
+        trained = retrieval.query_embedding(catalogue.work, everybody, ages, months, history)
         assert np.abs(embedded - trained).max() <= TOLERANCE, f"month {month}"
 
 

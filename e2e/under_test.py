@@ -19,6 +19,7 @@ from stores import TestStore
 
 from hemline import bundle as bundles
 from hemline import interactions, retrieval
+from hemline.history import History, Touches
 from hemline.llm import PREDICTOR_LLM, Api, LlmPair
 from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Pair, Server, environment, predictions, v2_body
 from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
@@ -102,6 +103,7 @@ class Catalogue:
         self.article_ids = np.array(self._articles["article_id"].to_pylist(), dtype=object)
         self.rows = {article: row for row, article in enumerate(self.article_ids)}
         window = interactions.window(work)
+        self.first = window["first"]
         self.date, self.month = window["test_start"], int(window["test_start"][5:7])
 
     def buyers(self, count: int) -> np.ndarray:
@@ -129,7 +131,16 @@ class Catalogue:
     def queries(self, customers: np.ndarray) -> np.ndarray:
         """JAX's query embeddings of customers in the month of the questions."""
         ids, months = list(self.customer_ids[customers]), np.full(len(customers), self.month)
-        return retrieval.query_embedding(self.work, ids, self.ages[customers], months)
+        history = self.history(customers)
+        return retrieval.query_embedding(self.work, ids, self.ages[customers], months, history)
+
+    def history(self, customers: np.ndarray) -> History:
+        """All that the store says they touched; what was later than the questions' day counts as of it."""
+        last = np.full(len(customers), self.purchases.day.max())
+        history = Touches(self.purchases, strict=False).before(customers, last)
+        asked_on = (np.datetime64(self.date) - np.datetime64(self.first)).astype(int)
+        days = np.maximum(history.days - (last[0] - asked_on), 0).astype(np.float32)
+        return History(history.articles, history.weights, days)
 
     def features(self, customer: int, articles: Sequence[str]) -> pa.Table:
         """The ranking features of a customer and articles, made anew from the tables."""

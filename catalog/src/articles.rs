@@ -103,6 +103,13 @@ impl Articles {
         Some(move |row: u32| values.value(usize::try_from(keys.value(row as usize)).unwrap_or_default()))
     }
 
+    /// A row's embedding.
+    #[must_use]
+    pub fn embedding(&self, row: u32) -> &[f32] {
+        let size = self.embeddings.len() / self.len();
+        &self.embeddings.values()[row as usize * size..][..size]
+    }
+
     /// All embeddings, row after row.
     #[must_use]
     pub fn embeddings(&self) -> &[f32] {

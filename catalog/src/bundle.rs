@@ -87,8 +87,29 @@ pub struct RetrievalInfo {
     pub embedding_size: usize,
     /// The query tower's inputs and output.
     pub query_tower: QueryTowerInfo,
+    /// What the query tower is told of a customer's last touches, if anything.
+    #[serde(default)]
+    pub history: Option<HistoryInfo>,
     /// How the index searches.
     pub index: IndexInfo,
+}
+
+/// How the last touches of a customer are told.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct HistoryInfo {
+    /// How many, at most.
+    pub length: usize,
+    /// What each counts.
+    pub weights: TouchWeights,
+}
+
+/// What a touch counts, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct TouchWeights {
+    /// The article was bought.
+    pub purchase: f32,
+    /// It was clicked on.
+    pub click: f32,
 }
 
 /// The query tower's inputs and output.

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hemline import interactions, outputs
+from hemline import history, interactions, outputs, retrieval
 from hemline.errors import DataError
 from hemline.ranking import OUTPUT
 from hemline.report import say
 from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES
-from hemline.towers import EMBEDDING_SIZE, QUERY_INPUTS, QUERY_OUTPUT
+from hemline.towers import EMBEDDING_SIZE, QUERY_OUTPUT, query_inputs
 
 SCHEMA_VERSION = 1
 KEY_BYTES = 16
@@ -140,7 +140,7 @@ def write_arrow(table: pa.Table, path: Path) -> None:
 
 def describe(work: Path, bundle: Path) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
-    features = interactions.features(work)
+    features, reads_history = interactions.features(work), retrieval.reads_history(work)
     training, embeddings = (json.loads((work / f"{n}.json").read_text()) for n in ("retrieval", "embeddings"))
     files = {path: _fingerprint(bundle / path) for path in (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER)}
     return {
@@ -159,9 +159,13 @@ def describe(work: Path, bundle: Path) -> dict:
         "retrieval": {
             "embedding_size": EMBEDDING_SIZE,
             "query_tower": {
-                "inputs": [{"name": n, "datatype": "FP32", "shape": [-1, size]} for n, size in QUERY_INPUTS],
+                "inputs": [
+                    {"name": name, "datatype": "FP32", "shape": [-1, *shape]}
+                    for name, shape in query_inputs(reads_history)
+                ],
                 "output": QUERY_OUTPUT,
             },
+            **({"history": {"length": history.LENGTH, "weights": history.WEIGHTS}} if reads_history else {}),
             "index": {"metric": "ip", "expansion_search": embeddings["expansion_search"]},
         },
         "ranking": {

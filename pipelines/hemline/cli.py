@@ -91,12 +91,15 @@ def train_retrieval(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data (default: by their size).")
     ] = None,
+    history: Annotated[
+        bool, typer.Option(help="Whether the query tower is told what a customer touched of late.")
+    ] = True,
     seed: Seed = 42,
 ) -> None:
     """Train the two towers."""
     from hemline import retrieval
 
-    retrieval.train(work, seed, epochs)
+    retrieval.train(work, seed, epochs, retrieval.Settings(reads_history=history))
 
 
 @app.command()

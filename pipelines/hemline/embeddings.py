@@ -45,7 +45,7 @@ def create(work: Path) -> dict:
     params = towers.load(work / "towers.npz")
     items = nudged(retrieval.item_embeddings(params, retrieval.item_attributes(work)), params)
     index = build_index(items)
-    expansion, overlaps = choose_expansion(index, items, sample_queries(work, params))
+    expansion, overlaps = choose_expansion(index, items, sample_queries(work, params, items))
     report = {
         "inputs": made_from,
         "articles": len(items),
@@ -97,14 +97,16 @@ def build_index(items: np.ndarray) -> Index:
     return index
 
 
-def sample_queries(work: Path, params: Params) -> np.ndarray:
-    """Query embeddings [≤ QUERIES, size] of the last buyers before the test window, asked in its month."""
+def sample_queries(work: Path, params: Params, items: np.ndarray) -> np.ndarray:
+    """Query embeddings [≤ QUERIES, size] of the last buyers before the test window, on its first day."""
     purchases = interactions.read(work).of("train", "validation")
     recent = np.unique(purchases.customer[-10 * QUERIES :])
     rows = np.random.default_rng(0).permutation(recent)[:QUERIES]
-    month = int(interactions.window(work)["test_start"][5:7])
-    ages = retrieval.customer_ages(work)[rows]
-    return retrieval.queries(params, params["customer_vectors"][rows + 1], ages, np.full(len(rows), month))
+    window = interactions.window(work)
+    month, ages = int(window["test_start"][5:7]), retrieval.customer_ages(work)[rows]
+    history = retrieval.histories_at_test(work, purchases, window, rows)
+    vectors = params["customer_vectors"][rows + 1]
+    return retrieval.queries(params, vectors, ages, np.full(len(rows), month), history, items)
 
 
 def choose_expansion(index: Index, items: np.ndarray, queries: np.ndarray) -> tuple[int, dict[int, float]]:

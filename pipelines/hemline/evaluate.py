@@ -25,8 +25,9 @@ from rich.table import Table
 from usearch.index import Index
 
 from hemline import bundle as bundles
-from hemline import embeddings, interactions, outputs, rankings
+from hemline import embeddings, interactions, outputs, rankings, retrieval
 from hemline.errors import DataError
+from hemline.history import History
 from hemline.interactions import Baskets, Interactions
 from hemline.report import console, progress_bar, say
 from hemline.schema import ARTICLES, CUSTOMERS, FEATURES_JSON, ORACLE
@@ -162,13 +163,39 @@ def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -
         "age": ages[:, None],
         **{name: np.full((len(ages), 1), value, np.float32) for name, value in seasons.items()},
     }
-    output = manifest["retrieval"]["query_tower"]["output"]
-    (queries,) = _session(bundle / bundles.QUERY_TOWER).run([output], inputs)
     items = articles["embedding"].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
+    history = None
+    if "history" in manifest["retrieval"]:
+        before = interactions.read(work).of("train", "validation")
+        history = retrieval.histories_at_test(
+            work, before, interactions.window(work), question.truth.customers
+        )
+    queries = bundle_queries(bundle, manifest, inputs, items, history)
     index = Index.restore(str(bundle / bundles.INDEX), view=True)
     index.expansion_search = manifest["retrieval"]["index"]["expansion_search"]
     found = neighbours(index, queries, items, question.bought)
     return {"retrieval": found, "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons})}
+
+
+def bundle_queries(
+    bundle: Path, manifest: dict, inputs: dict, items: np.ndarray, history: History | None
+) -> np.ndarray:
+    """What the bundle's query tower makes of the profiles' `inputs` and of histories: [n, size]."""
+    tower, output = _session(bundle / bundles.QUERY_TOWER), manifest["retrieval"]["query_tower"]["output"]
+    found = []
+    count = len(inputs["customer_vector"])
+    for start in range(0, count, retrieval.QUERIES_AT_ONCE):
+        part = np.arange(start, min(start + retrieval.QUERIES_AT_ONCE, count))
+        asked = {name: values[part] for name, values in inputs.items()}
+        if history is not None:
+            seen = history.of(part)
+            asked |= {
+                "history_vectors": items[seen.articles],
+                "history_weights": seen.weights,
+                "history_days": seen.days,
+            }
+        found.append(tower.run([output], asked)[0])
+    return np.concatenate(found)
 
 
 def neighbours(index: Index, queries: np.ndarray, items: np.ndarray, bought: Baskets) -> np.ndarray:

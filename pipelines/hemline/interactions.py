@@ -18,6 +18,8 @@ from hemline.report import progress_bar
 from hemline.schema import FEATURES_JSON
 
 SPLITS = ("train", "validation", "test")
+WEEK = 7
+RANKING_WEEKS = 4  # a week of small data has too few purchases to rank by
 LONG = 200_000_000  # scores of an exact search that takes more than a second or two
 
 
@@ -108,6 +110,26 @@ def no_baskets(customers: int) -> Baskets:
 def first_purchases(now: Interactions, before: Interactions) -> Baskets:
     """What each customer bought in `now` and not in `before`: the truth that rankings are held to."""
     return baskets(np.setdiff1d(now.pairs(), before.pairs(), assume_unique=True), now.articles)
+
+
+def ranking_weeks(window: dict) -> list[tuple[int, int]]:
+    """The weeks before the test window that the ranker learns from: first and last day each, oldest first.
+
+    RANKING_WEEKS of them, or as many as leave half of the days before them to learn retrieval from. In a
+    random split there is one, of all days: its purchases are those of the validation split.
+    """
+    days = (np.datetime64(window["validation_end"]) - np.datetime64(window["first"])).astype(int) + 1
+    if window["split"] != "temporal":
+        return [(0, int(days) - 1)]
+    weeks = max(1, min(RANKING_WEEKS, int(days) // (2 * WEEK)))
+    return [(int(days) - WEEK * week, int(days) - WEEK * (week - 1) - 1) for week in range(weeks, 0, -1)]
+
+
+def before_ranking(purchases: Interactions, window: dict) -> Interactions:
+    """The purchases before the weeks that the ranker learns from; of a random split, the train split."""
+    if window["split"] != "temporal":
+        return purchases.of("train")
+    return purchases.where(purchases.day < ranking_weeks(window)[0][0])
 
 
 def read(work: Path) -> Interactions:

@@ -5,6 +5,7 @@ negative more often, which is corrected for (logQ), so that the inner product le
 purchase, popularity included.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hemline import history as histories
 from hemline import interactions, outputs, rankings, towers
 from hemline.errors import DataError
+from hemline.history import History, Touches
 from hemline.interactions import Interactions
 from hemline.report import progress_bar, say
 from hemline.schema import FEATURES_JSON
@@ -36,7 +39,13 @@ BLIND_EPOCHS = 3
 # Batches have multiples of this many purchases: each other size would be compiled anew.
 BATCH_STEP = 64
 PARITY_ROWS = 2048
+QUERIES_AT_ONCE = 16_384  # their histories are 50 MB
 PARITY = 1e-5
+
+# Steps after which histories are seen by the item embeddings as they are then: a server's are those of the
+# index.
+SNAPSHOT_STEPS = 20
+SHORT = 5  # touches, at most, of a history that is cut short
 
 _query_tower, _item_tower = jax.jit(towers.query_tower), jax.jit(towers.item_tower)
 
@@ -53,6 +62,9 @@ class Settings:
     patience: int = 2  # epochs without a better validation recall before stopping
     batch: int = 1024  # purchases
     forget: float = 1.0  # a row seen n times is left out with probability forget / (forget + n)
+    reads_history: bool = True  # the query tower is told what a customer touched of late
+    visitors: float = 0.2  # share of purchases that are learned as if by somebody with a history and no id
+    cut_short: float = 0.3  # share of histories of which only the last few touches are told
     dense_rate: float = 2e-3
     table_rate: float = 0.1
     l2: float = 0.1
@@ -60,27 +72,30 @@ class Settings:
 
 
 def train(work: Path, seed: int, epochs: int | None = None, settings: Settings | None = None) -> dict:
-    """Train the towers and write `towers.npz`, `query_tower.onnx` and `retrieval.json` into `work`.
+    """Train the towers and write `{,past_}towers.npz`, `query_tower.onnx` and `retrieval.json` into `work`.
 
     The half-life of purchases and the number of epochs are chosen on train → validation; the towers that are
     kept are then trained with them on train + validation, because the week before the test window says most
-    about it. Returns what `retrieval.json` says. Raises DataError without the feature pipeline's output or
-    without a purchase before the test window, and RuntimeError where ONNX and JAX disagree.
+    about it. The past towers are trained in the same way, but know nothing of the weeks that the ranker
+    learns from: to it, a retrieval score has to mean what it will mean for purchases to come. Returns what
+    `retrieval.json` says. Raises DataError without the feature pipeline's output or without a purchase before
+    the test window, and RuntimeError where ONNX and JAX disagree.
     """
     settings = settings or Settings()
     purchases, one_hot, ages = interactions.read(work), item_attributes(work), customer_ages(work)
-    made_from = outputs.inputs(work, FEATURES_JSON)
+    made_from, window = outputs.inputs(work, FEATURES_JSON), interactions.window(work)
     known, later, both = (purchases.of(*s) for s in (["train"], ["validation"], ["train", "validation"]))
     if not len(both.day):
         raise DataError(f"{work / 'transactions.parquet'}: no purchase outside the test split to learn from")
 
-    check = _Check(known, later, one_hot, ages, settings, seed)
+    strict = window["split"] == "temporal"
+    check = _Check(known, later, one_hot, ages, settings, seed, strict)
     trials: dict[float, list[float]] = {}
     if len(known.day) and len(check.truth):
         settings = replace(settings, epochs=epochs or settings.epochs)
         for half_life in _distinct(settings.half_lives, known):
             say(f"trial with a half-life of {half_life} days")
-            trial = Course(known, one_hot, ages, settings, half_life, seed)
+            trial = Course(known, one_hot, ages, settings, half_life, seed, strict)
             trials[half_life] = _until_it_stops_improving(trial, check, settings)
         half_life = max(trials, key=lambda h: max(trials[h]))
         epochs = int(np.argmax(trials[half_life])) + 1
@@ -88,16 +103,19 @@ def train(work: Path, seed: int, epochs: int | None = None, settings: Settings |
         half_life, epochs = settings.half_lives[0], epochs or BLIND_EPOCHS
         say(f"The validation split can't tell when to stop: {epochs} epochs.")
 
-    course = Course(both, one_hot, ages, settings, half_life, seed)
-    for epoch in range(epochs):
-        course.epoch(f"train + validation, half-life {half_life}, epoch {epoch + 1} of {epochs}")
+    def trained(of: Interactions, title: str) -> Params:
+        course = Course(of, one_hot, ages, settings, half_life, seed, strict)
+        for epoch in range(epochs):
+            course.epoch(f"{title}, half-life {half_life}, epoch {epoch + 1} of {epochs}")
+        return course.params()
 
-    params = course.params()
+    params = trained(both, "train + validation")
+    past = interactions.before_ranking(purchases, window)
     with outputs.replacing(work, "retrieval.json") as new:
         towers.save(new / "towers.npz", params)
-        (new / "query_tower.onnx").write_bytes(
-            towers.query_tower_onnx(params).SerializeToString(deterministic=True)
-        )
+        towers.save(new / "past_towers.npz", trained(past, "the past") if len(past.day) else params)
+        graph = towers.query_tower_onnx(params, settings.reads_history)
+        (new / "query_tower.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         report = {
             "inputs": made_from,
             "seed": seed,
@@ -106,16 +124,23 @@ def train(work: Path, seed: int, epochs: int | None = None, settings: Settings |
             "epochs": epochs,
             "validation_recall_at_100": {str(h): history for h, history in trials.items()},
             "validation_customers": len(check.truth),
-            "onnx_largest_difference": check_parity(new, params, ages, seed),
+            "onnx_largest_difference": check_parity(new, params, ages, seed, settings.reads_history),
         }
         outputs.write_json(new / "retrieval.json", report)
     return report
 
 
-def query_embedding(work: Path, customer_ids: list[str], ages: np.ndarray, months: np.ndarray) -> np.ndarray:
+def query_embedding(
+    work: Path,
+    customer_ids: list[str],
+    ages: np.ndarray,
+    months: np.ndarray,
+    history: History | None = None,
+) -> np.ndarray:
     """The JAX query tower's embeddings [n, 16] of customers at ages in years [n] and months 1..12 [n].
 
-    A customer who is not in `customers.parquet` has the out-of-vocabulary vector.
+    A customer who is not in `customers.parquet` has the out-of-vocabulary vector. Histories are seen by the
+    embeddings of `create-embeddings`.
     """
     known = pq.read_table(work / "customers.parquet", columns=["customer_id"])["customer_id"]
     rows = (
@@ -124,7 +149,29 @@ def query_embedding(work: Path, customer_ids: list[str], ages: np.ndarray, month
         .to_numpy(zero_copy_only=False)
     )
     params = towers.load(work / "towers.npz")
-    return queries(params, params["customer_vectors"][rows + 1], ages, months)
+    vectors = params["customer_vectors"][rows + 1]
+    items = np.load(work / "item_embeddings.npy") if history else None
+    return queries(params, vectors, ages, months, history, items)
+
+
+def reads_history(work: Path) -> bool:
+    """Whether the trained query tower is told what customers touched of late."""
+    return json.loads((work / "retrieval.json").read_text())["settings"]["reads_history"]
+
+
+def histories_at_test(
+    work: Path, before: Interactions, window: dict, customers: np.ndarray
+) -> History | None:
+    """What these customers touched `before` the test window, as of its first day.
+
+    In a random split, days are no order: as of its last day. None where the towers read no history.
+    """
+    if not reads_history(work):
+        return None
+    strict = window["split"] == "temporal"
+    asked_on = window["test_start"] if strict else window["test_end"]
+    day = (np.datetime64(asked_on) - np.datetime64(window["first"])).astype(int)
+    return Touches(before, strict).before(customers, np.full(len(customers), day))
 
 
 def customer_ages(work: Path) -> np.ndarray:
@@ -139,10 +186,28 @@ def item_attributes(work: Path) -> np.ndarray:
     return np.concatenate([(v[:, None] == np.unique(v)) for v in values], axis=1).astype(np.float32)
 
 
-def queries(params: Params, vectors: np.ndarray, ages: np.ndarray, months: np.ndarray) -> np.ndarray:
-    """Query embeddings [n, 16] of customer vectors [n, 16] at ages in years [n] and months 1..12 [n]."""
+def queries(
+    params: Params,
+    vectors: np.ndarray,
+    ages: np.ndarray,
+    months: np.ndarray,
+    history: History | None = None,
+    items: np.ndarray | None = None,
+) -> np.ndarray:
+    """Query embeddings [n, 16] of customer vectors [n, 16] at ages in years [n] and months 1..12 [n].
+
+    `items` are the embeddings [articles, 16] by which a history is seen; without one nobody touched anything.
+    """
     sin, cos = _season(months)
-    return np.asarray(_query_tower(_dense(params), vectors, np.asarray(ages, np.float32), sin, cos))
+    if history is None or items is None:
+        history, items = histories.nothing(len(vectors)), np.zeros((1, EMBEDDING_SIZE), np.float32)
+    found = np.empty((len(vectors), EMBEDDING_SIZE), np.float32)
+    ages = np.asarray(ages, np.float32)
+    for start in range(0, len(vectors), QUERIES_AT_ONCE):
+        part = slice(start, start + QUERIES_AT_ONCE)
+        seen = (items[history.articles[part]], history.weights[part], history.days[part])
+        found[part] = _query_tower(_dense(params), vectors[part], ages[part], sin[part], cos[part], seen)
+    return found
 
 
 def item_embeddings(params: Params, one_hot: np.ndarray) -> np.ndarray:
@@ -150,21 +215,35 @@ def item_embeddings(params: Params, one_hot: np.ndarray) -> np.ndarray:
     return towers.equal_lengths(np.asarray(_item_tower(_dense(params), params["article_vectors"], one_hot)))
 
 
-def check_parity(work: Path, params: Params, ages: np.ndarray, seed: int) -> float:
+def check_parity(
+    work: Path, params: Params, ages: np.ndarray, seed: int, reads_history: bool = True
+) -> float:
     """Largest difference between the ONNX query tower and JAX. Raises RuntimeError where it is above 1e-5."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(params["customer_vectors"]), PARITY_ROWS)
     age, month = ages[np.maximum(rows, 1) - 1], rng.integers(1, 13, PARITY_ROWS)
     vectors, (sin, cos) = params["customer_vectors"][rows], _season(month)
-    session = onnxruntime.InferenceSession(work / "query_tower.onnx", providers=["CPUExecutionProvider"])
+    items, history = None, None
     inputs = {
         "customer_vector": vectors,
         "age": age[:, None],
         "month_sin": sin[:, None],
         "month_cos": cos[:, None],
     }
+    if reads_history:
+        items = params["article_vectors"]
+        shape = (PARITY_ROWS, histories.LENGTH)
+        weights = rng.choice(np.float32([0, 0.5, 1]), shape) * (rng.random((PARITY_ROWS, 1)) < 0.9)
+        days = rng.integers(0, 400, shape).astype(np.float32)
+        history = History(rng.integers(0, len(items), shape), weights.astype(np.float32), days)
+        inputs |= {
+            "history_vectors": items[history.articles],
+            "history_weights": history.weights,
+            "history_days": history.days,
+        }
+    session = onnxruntime.InferenceSession(work / "query_tower.onnx", providers=["CPUExecutionProvider"])
     (got,) = session.run([towers.QUERY_OUTPUT], inputs)
-    difference = float(np.abs(got - queries(params, vectors, age, month)).max())
+    difference = float(np.abs(got - queries(params, vectors, age, month, history, items)).max())
     if not difference <= PARITY:
         raise RuntimeError(f"query_tower.onnx differs from JAX by {difference:.1e}, more than {PARITY:.0e}")
     return difference
@@ -187,7 +266,9 @@ class Course:
         settings: Settings,
         half_life: float,
         seed: int,
+        strict: bool = True,
     ) -> None:
+        self.touches = Touches(purchases, strict)
         self.purchases, self.one_hot, self.ages, self.settings = purchases, one_hot, ages, settings
         self.rng = np.random.default_rng(seed)
         # Where articles live shortly, what sold last month says more than what sold last year: old purchases
@@ -213,9 +294,18 @@ class Course:
         batches = self._batches()
         losses = []
         with progress_bar(title, len(batches)) as bar:
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                if number % SNAPSHOT_STEPS == 0:
+                    items = _item_tower(self.dense, self.tables["article"], self.one_hot)
                 self.dense, self.state, self.tables, self.squares, loss = _step(
-                    self.dense, self.state, self.tables, self.squares, self.constants, batch, self.settings
+                    self.dense,
+                    self.state,
+                    self.tables,
+                    self.squares,
+                    self.constants,
+                    items,
+                    batch,
+                    self.settings,
                 )
                 losses.append(loss)
                 bar.advance()
@@ -265,27 +355,43 @@ class _Batches:
         customer, month = p.customer[rows], p.month[rows]
         article = p.article[rows]
         sin, cos = _season(month)
+        history = self._history(customer, p.day[rows], article)
+        known = c.rng.random(len(rows)) >= (c.settings.visitors if c.settings.reads_history else 0)
         return {
+            "history": (history.articles, history.weights, history.days),
             "customer": customer,
             "article": article,
             "age": c.ages[customer],
             "sin": sin,
             "cos": cos,
             "log_share": np.log(c.seen_article[article] / c.seen_article.sum()),
-            "keep_customer": self._keep(c.seen_customer[customer]),
+            "keep_customer": self._keep(c.seen_customer[customer]) * known,
             "keep_article": self._keep(c.seen_article[article]),
             "one_hot": c.one_hot[article],
         }
+
+    def _history(self, customer: np.ndarray, day: np.ndarray, article: np.ndarray) -> History:
+        c = self.course
+        if not c.settings.reads_history:
+            return histories.nothing(len(customer))
+        history = c.touches.before(customer, day, asked=article)
+        short = c.rng.random(len(day)) < c.settings.cut_short
+        return history.last(np.where(short, c.rng.integers(0, SHORT + 1, len(day)), histories.LENGTH))
 
     def _keep(self, seen: np.ndarray) -> np.ndarray:
         forget = self.course.settings.forget
         return (self.course.rng.random(len(seen)) >= forget / (forget + seen)).astype(np.float32)
 
 
-def _loss(dense: Params, customer: jax.Array, article: jax.Array, constants: Params, batch: dict, l2: float):
-    """Mean cross entropy of each purchase's article among the batch's, in nats; tables' rows come in."""
+def _loss(dense, customer: jax.Array, article: jax.Array, constants: Params, items, batch: dict, l2: float):
+    """Mean cross entropy of each purchase's article among the batch's, in nats; tables' rows come in.
+
+    `items` are the embeddings by which histories are seen; nothing is learned through them.
+    """
     vector = dense["unknown_customer"] + customer * batch["keep_customer"][:, None]
-    queries = towers.query_tower(dense | constants, vector, batch["age"], batch["sin"], batch["cos"])
+    articles, weights, days = batch["history"]
+    history = (items[articles], weights, days)
+    queries = towers.query_tower(dense | constants, vector, batch["age"], batch["sin"], batch["cos"], history)
     items = towers.item_tower(dense, article * batch["keep_article"][:, None], batch["one_hot"])
     logits = queries @ items.T - batch["log_share"]
     # Not negatives: the article itself met again, and what the same customer bought elsewhere in the batch.
@@ -297,13 +403,13 @@ def _loss(dense: Params, customer: jax.Array, article: jax.Array, constants: Par
 
 
 @partial(jax.jit, static_argnames="settings", donate_argnames=("tables", "squares"))
-def _step(dense, state, tables, squares, constants, batch, settings: Settings):
+def _step(dense, state, tables, squares, constants, items, batch, settings: Settings):
     """One step: Adam for the dense layers, row-wise Adagrad for the tables' rows of this batch only."""
     ids = {"customer": batch["customer"], "article": batch["article"]}
     rows = {name: tables[name][ids[name]] for name in tables}
     gradient = jax.value_and_grad(_loss, argnums=(0, 1, 2), has_aux=True)
     (_, loss), (of_dense, *of_rows) = gradient(
-        dense, rows["customer"], rows["article"], constants, batch, settings.l2
+        dense, rows["customer"], rows["article"], constants, items, batch, settings.l2
     )
     updates, state = optax.adam(settings.dense_rate).update(of_dense, state)
     dense = optax.apply_updates(dense, updates)
@@ -317,24 +423,33 @@ def _step(dense, state, tables, squares, constants, batch, settings: Settings):
 
 
 class _Check:
-    """Recall@100 on validation purchases that the customer had not made before."""
+    """Recall@100 on validation purchases that the customer had not made before, asked on their first day."""
 
     def __init__(
-        self, known: Interactions, later: Interactions, one_hot, ages, settings: Settings, seed: int
-    ):
+        self,
+        known: Interactions,
+        later: Interactions,
+        one_hot: np.ndarray,
+        ages: np.ndarray,
+        settings: Settings,
+        seed: int,
+        strict: bool,
+    ) -> None:
         self.truth = interactions.first_purchases(later, known).sample(settings.validation_customers, seed)
-        self.bought = interactions.baskets(known.pairs(), known.articles).of(self.truth.customers)
-        self.month = np.full(len(self.truth), later.month[0]) if len(self.truth) else np.zeros(0)
-        self.one_hot, self.ages, self.articles = one_hot, ages[self.truth.customers], known.articles
+        customers = self.truth.customers
+        self.bought = interactions.baskets(known.pairs(), known.articles).of(customers)
+        self.month = np.full(len(customers), later.month[0]) if len(customers) else np.zeros(0)
+        self.one_hot, self.ages, self.articles = one_hot, ages[customers], known.articles
+        self.history = None
+        if settings.reads_history and len(customers):
+            day = later.day.min() if strict else later.day.max()
+            self.history = Touches(known, strict).before(customers, np.full(len(customers), day))
 
     def recall(self, params: Params) -> float:
         vectors = params["customer_vectors"][self.truth.customers + 1]
-        ranking = interactions.top(
-            queries(params, vectors, self.ages, self.month),
-            item_embeddings(params, self.one_hot),
-            self.bought,
-            CANDIDATES,
-        )
+        items = item_embeddings(params, self.one_hot)
+        asked = queries(params, vectors, self.ages, self.month, self.history, items)
+        ranking = interactions.top(asked, items, self.bought, CANDIDATES)
         hit = rankings.hits(ranking, self.truth, self.articles)
         return float(rankings.recall(hit, self.truth.sizes()).mean())
 

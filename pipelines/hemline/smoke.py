@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import onnxruntime
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -16,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hemline import bundle as bundles
-from hemline import evaluate, schema, smoke_llm
+from hemline import evaluate, interactions, schema, smoke_llm
+from hemline.history import Touches
 from hemline.llm import LlmPair, LlmRanker, pair_of
 from hemline.pair import Pair, interruptible, predictions
 from hemline.run import Shop, output, refusals
@@ -167,8 +167,12 @@ def query(checks: Smoke, bundle: Path, work: Path, manifest: dict) -> dict:
         "month_sin": sin.reshape(1, 1),
         "month_cos": cos.reshape(1, 1),
     }
-    session = onnxruntime.InferenceSession(bundle / bundles.QUERY_TOWER, providers=["CPUExecutionProvider"])
-    (vectors,) = session.run([manifest["retrieval"]["query_tower"]["output"]], inputs)
+    items, history = np.load(work / "item_embeddings.npy"), None
+    if "history" in manifest["retrieval"]:
+        purchases = interactions.read(work)
+        asked_on = (np.datetime64(checks.day) - np.datetime64(manifest["window"]["first"])).astype(int)
+        history = Touches(purchases, strict=False).before(np.array([row]), np.array([asked_on]))
+    vectors = evaluate.bundle_queries(bundle, manifest, inputs, items, history)
     return {"query_emb": vectors[0].tolist(), "month_sin": float(sin), "month_cos": float(cos)}
 
 

@@ -28,7 +28,7 @@ def test_every_article_and_customer_has_an_embedding(trained_work):
 
 def test_the_saved_index_finds_what_exact_search_finds(trained_work):
     items = np.load(trained_work / "item_embeddings.npy")
-    queries = embeddings.sample_queries(trained_work, towers.load(trained_work / "towers.npz"))
+    queries = embeddings.sample_queries(trained_work, towers.load(trained_work / "towers.npz"), items)
     index = Index.restore(str(trained_work / "articles.usearch"), view=True)
     index.expansion_search = json.loads((trained_work / "embeddings.json").read_text())["expansion_search"]
     found = index.search(queries, 100).keys
@@ -98,7 +98,7 @@ def test_the_width_of_the_search_is_chosen_without_the_buyers_of_the_test_days(t
     monkeypatch.setattr(retrieval, "queries", lambda _, vectors, *__: asked.append(vectors))
     params = towers.load(trained_work / "towers.npz")
     params = params | {"customer_vectors": np.arange(len(params["customer_vectors"]))}
-    embeddings.sample_queries(trained_work, params)
+    embeddings.sample_queries(trained_work, params, np.zeros((1, 16), np.float32))
     before = interactions.read(trained_work).of("train", "validation")
     assert set(asked[0] - 1) <= set(before.customer)
 

@@ -80,8 +80,10 @@ def test_what_is_retrieved_is_what_exact_search_finds_but_for_two_in_a_hundred(t
     params = towers.load(trained_work / "towers.npz")
     rows = question.truth.customers
     ages, months = retrieval.customer_ages(trained_work)[rows], np.full(len(rows), question.month)
-    queries = retrieval.queries(params, params["customer_vectors"][rows + 1], ages, months)
     items = np.load(trained_work / "item_embeddings.npy")
+    before = purchases.of("train", "validation")
+    history = retrieval.histories_at_test(trained_work, before, window, rows)
+    queries = retrieval.queries(params, params["customer_vectors"][rows + 1], ages, months, history, items)
     exact = interactions.top(queries, items, question.bought, evaluate.CANDIDATES)
     assert np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]) >= 0.98
 

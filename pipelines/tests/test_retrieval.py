@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import trained
 
+from hemline import history as histories
 from hemline import interactions, retrieval, towers
 
 
@@ -14,21 +15,32 @@ def trained_work(tiny_work):
     return trained.work(tiny_work)
 
 
-def run_onnx(path, vectors, ages, months):
+def run_onnx(path, vectors, ages, months, history=None, items=None):
     angle = 2 * np.pi * np.asarray(months) / 12
     columns = {"age": ages, "month_sin": np.sin(angle), "month_cos": np.cos(angle)}
     inputs = {name: np.asarray(values, np.float32)[:, None] for name, values in columns.items()}
-    session = onnxruntime.InferenceSession(path)
-    return session.run(["query_emb"], inputs | {"customer_vector": vectors})[0]
+    history = history or histories.nothing(len(vectors))
+    items = np.zeros((1, towers.EMBEDDING_SIZE), np.float32) if items is None else items
+    inputs |= {"history_weights": history.weights, "history_days": history.days}
+    inputs |= {"history_vectors": items[history.articles], "customer_vector": vectors}
+    return onnxruntime.InferenceSession(path).run(["query_emb"], inputs)[0]
+
+
+def histories_of(work, customers):
+    before = interactions.read(work).of("train", "validation")
+    return before, retrieval.histories_at_test(work, before, interactions.window(work), customers)
 
 
 def test_the_onnx_query_tower_answers_as_jax_does(trained_work):
     customers = pq.read_table(trained_work / "customers.parquet").slice(0, 200)
     ids, ages = customers["customer_id"].to_pylist(), customers["age"].to_numpy()
     months = np.arange(len(ids)) % 12 + 1
-    expected = retrieval.query_embedding(trained_work, ids, ages, months)
+    _, history = histories_of(trained_work, np.arange(len(ids)))
+    items = np.load(trained_work / "item_embeddings.npy")
+    expected = retrieval.query_embedding(trained_work, ids, ages, months, history)
     vectors = towers.load(trained_work / "towers.npz")["customer_vectors"][1 : len(ids) + 1]
-    got = run_onnx(trained_work / "query_tower.onnx", vectors, ages, months)
+    got = run_onnx(trained_work / "query_tower.onnx", vectors, ages, months, history, items)
+    assert history.sizes().max() > 5
     assert got.shape == (len(ids), towers.EMBEDDING_SIZE)
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
@@ -64,9 +76,9 @@ def test_training_beats_a_guess(trained_work):
     params = towers.load(trained_work / "towers.npz")
     items = retrieval.item_embeddings(params, retrieval.item_attributes(trained_work))
     ages = retrieval.customer_ages(trained_work)[truth.customers]
-    queries = retrieval.queries(
-        params, params["customer_vectors"][truth.customers + 1], ages, np.full(len(ages), 3)
-    )
+    vectors = params["customer_vectors"][truth.customers + 1]
+    _, history = histories_of(trained_work, truth.customers)
+    queries = retrieval.queries(params, vectors, ages, np.full(len(ages), 3), history, items)
     found = interactions.top(queries, items, bought, 40)
     chance = 40 / before.articles
     share = np.mean(
@@ -111,3 +123,52 @@ def test_baskets_follow_the_order_asked_for_and_are_empty_for_strangers():
     some = baskets.of(np.array([2, 3, 1]))
     assert some.sizes().tolist() == [0, 1, 2]
     assert some.articles.tolist() == [1, 2, 3]
+
+
+def test_a_history_is_what_was_touched_before_the_day_newest_first(trained_work):
+    purchases = interactions.read(trained_work)
+    counts = np.bincount(purchases.customer)
+    customer = np.abs(counts - histories.LENGTH // 2).argmin()
+    own = purchases.where(purchases.customer == customer)
+    day = int(np.median(own.day))
+    history = histories.Touches(purchases).before(np.array([customer]), np.array([day]))
+    size = int(history.sizes()[0])
+    assert size == len(np.unique(np.stack([own.day, own.article])[:, own.day < day], axis=1).T)
+    days = history.days[0, :size]
+    assert (days >= 1).all()
+    assert (np.diff(days) >= 0).all()
+    for article, ago in zip(history.articles[0, :size], days, strict=True):
+        assert ((own.article == article) & (own.day == day - ago)).any()
+
+
+def test_in_a_random_split_what_is_asked_about_is_not_in_the_history(trained_work):
+    purchases = interactions.read(trained_work)
+    some = np.arange(0, len(purchases.day), 97)
+    customers, days, asked = (c[some] for c in (purchases.customer, purchases.day, purchases.article))
+    history = histories.Touches(purchases, strict=False).before(customers, days, asked=asked)
+    assert not ((history.articles == asked[:, None]) & (history.weights > 0)).any()
+    assert (history.days[history.weights > 0] == 0).any()
+
+
+def test_a_click_moves_the_query_towards_what_is_like_it(trained_work):
+    params = towers.load(trained_work / "towers.npz")
+    items = np.load(trained_work / "item_embeddings.npy")
+    vectors, ages, months = params["customer_vectors"][:1], np.array([30.0]), np.array([8])
+    alone = retrieval.queries(params, vectors, ages, months)
+    nearer = []
+    for article in range(0, len(items), 7):
+        clicked = histories.History(np.array([[article]]), np.float32([[0.5]]), np.float32([[0]]))
+        moved = retrieval.queries(params, vectors, ages, months, clicked, items)
+        nearer.append(((moved - alone) @ items[article])[0] > 0)
+    assert np.mean(nearer) > 0.9
+
+
+def test_towers_without_histories_have_the_inputs_that_they_had(tiny_work, tmp_path):
+    params, _ = towers.initial(5, np.array([30.0]), np.random.default_rng(0))
+    params |= {"age_mean": np.float32(30), "age_std": np.float32(10)}
+    graph = towers.query_tower_onnx(params, reads_history=False)
+    assert [i.name for i in graph.graph.input] == ["customer_vector", "age", "month_sin", "month_cos"]
+    (tmp_path / "query_tower.onnx").write_bytes(graph.SerializeToString())
+    rows = {"customer_vectors": np.ones((4, towers.EMBEDDING_SIZE), np.float32)}
+    rows |= {"article_vectors": np.ones((4, towers.EMBEDDING_SIZE), np.float32)}
+    retrieval.check_parity(tmp_path, params | rows, np.full(3, 30.0, np.float32), 1, reads_history=False)

@@ -1,6 +1,9 @@
 //! Step 1: who asks. The store says their age and what they bought, as of now.
 
-use catalog::{customers::Customers, store};
+use catalog::{
+    customers::Customers,
+    store::{self, Touch},
+};
 use dataplane::{Error, Kind, Result};
 
 use crate::{args::UnknownCustomer, instance::Instance};
@@ -14,6 +17,10 @@ pub(crate) struct Customer {
     pub(crate) row: Option<usize>,
     /// Ids of the articles that they bought, each once, newest first.
     pub(crate) purchased: Vec<String>,
+    /// What they clicked on and bought last, newest first.
+    pub(crate) touched: Vec<Touch>,
+    /// Ids of the articles that they do not want to see again.
+    pub(crate) dismissed: Vec<String>,
 }
 
 /// How unknown customers and ages are dealt with.
@@ -42,6 +49,7 @@ impl Policy {
             return Err(Error::new(Kind::NotFound, "field `customer_id`: nobody knows this customer"));
         }
         let age = known.age.or(instance.age).unwrap_or(self.default_age);
-        Ok(Customer { age, row, purchased: known.purchased })
+        let store::Customer { purchased, touched, dismissed, .. } = known;
+        Ok(Customer { age, row, purchased, touched, dismissed })
     }
 }

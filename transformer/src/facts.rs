@@ -104,7 +104,7 @@ impl Last {
         let customers = customer_ids.iter().map(|&customer_id| {
             let profile = self.profiles.get(customer_id);
             let age = profile.and_then(|profile| profile.age);
-            store::Customer { known: profile.is_some(), age, purchased: Vec::new() }
+            store::Customer { known: profile.is_some(), age, ..store::Customer::default() }
         });
         let out_of_stock = self.out_of_stock.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Known { customers: customers.collect(), out_of_stock, is_stale: true }

@@ -3,12 +3,20 @@
 use std::{borrow::Cow, sync::Arc};
 
 use dataplane::{Error, Result};
-use jiff::civil::{Date, DateTime};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+};
 use serde::Deserialize;
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
 /// The most ids in `exclude`.
 const MAX_EXCLUDE: u64 = 10_000;
+
+/// The most ids in `history`; models know fewer.
+const MAX_HISTORY: u64 = 1_000;
 
 /// The most articles of one answer that are explained, so the largest `k` where explanations are asked for.
 const MAX_EXPLAINED: usize = 20;
@@ -40,6 +48,10 @@ pub(crate) struct Instance {
     #[serde(default)]
     #[validate(length(max = MAX_EXCLUDE, message = "expected at most 10000 ids"))]
     pub(crate) exclude: Vec<String>,
+    /// Ids of articles that the caller knows to have been touched of late, newest first: what a visitor without an id clicked on.
+    #[serde(default)]
+    #[validate(length(max = MAX_HISTORY, message = "expected at most 1000 ids"))]
+    pub(crate) history: Vec<String>,
     /// In years, for a customer whose age the store does not know.
     #[validate(range(min = 0.0, max = 130.0, message = "expected years from 0 to 130"))]
     pub(crate) age: Option<f32>,
@@ -100,6 +112,14 @@ impl Instance {
     pub(crate) fn check(&self, bounds: &Bounds) -> Result<Season> {
         self.validate_with_args(bounds).map_err(|errors| describe(&errors))?;
         self.season()
+    }
+
+    /// The day that it is asked on, in days since 1970-01-01; today, in UTC, where it does not say.
+    pub(crate) fn day(&self) -> i32 {
+        let date = self.transaction_date.as_deref().and_then(|text| parse_date(text).ok());
+        let days = date.map(|date| date.duration_since(Date::constant(1970, 1, 1)).as_secs());
+        let days = days.unwrap_or_else(|| Timestamp::now().as_second()).div_euclid(SECONDS_A_DAY);
+        i32::try_from(days).unwrap_or_default()
     }
 
     fn season(&self) -> Result<Season> {

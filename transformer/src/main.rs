@@ -1,7 +1,7 @@
 //! transformer: from a customer to an ordered list of articles.
 //!
 //! Settings → telemetry → [`start`] (bundle, store, rankers) → serve → drain. A request's steps have a file each:
-//! [`customer`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, and
+//! [`customer`], [`history`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, and
 //! down the [`ladder`] of the [`rankers`] that can answer; [`explain`] says why, where it is asked. [`wire`] and [`instance`] say how a
 //! request and its answer look. What must be known as of now are its [`facts`]; what customers do meanwhile is told as [`events`], and
 //! kept as long as [`retention`] says.
@@ -13,6 +13,7 @@ mod explain;
 mod facts;
 mod features;
 mod filter;
+mod history;
 mod instance;
 mod ladder;
 mod neighbours;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use catalog::{
     articles::Articles,
+    bundle::HistoryInfo,
     customers::Customers,
     index::{Index, Neighbour},
     store::OutOfStock,
@@ -14,6 +15,7 @@ use crate::{
     customer::Customer,
     features::{Plan, RequestFeatures, history},
     filter::{Excluded, OutOfStockRows},
+    history::History,
     instance::{Instance, Season},
     query::QueryTower,
 };
@@ -24,6 +26,8 @@ pub(crate) struct Retrieval {
     pub(crate) customers: Customers,
     pub(crate) index: Index,
     pub(crate) out_of_stock: OutOfStockRows,
+    /// How the query tower is told what a customer touched of late.
+    pub(crate) history: Option<HistoryInfo>,
 }
 
 /// What retrieval hands to ranking.
@@ -55,14 +59,18 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, index, out_of_stock } = self.retrieval.as_ref();
+        let Retrieval { articles, customers, index, out_of_stock, .. } = self.retrieval.as_ref();
         let customer = self.customer.as_ref();
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
-            None => tower.embed(customers.vector(customer.row.unwrap_or(0)), customer.age, self.season)?.into(),
+            None => {
+                let vector = customers.vector(customer.row.unwrap_or(0));
+                tower.embed(vector, customer.age, self.season, self.history())?.into()
+            }
         };
         let out_of_stock = out_of_stock.of(articles, &self.out_of_stock);
-        let excluded = Excluded::new(articles, customer.purchased.iter().chain(&self.instance.exclude), out_of_stock);
+        let unwanted = customer.purchased.iter().chain(&customer.dismissed).chain(&self.instance.exclude);
+        let excluded = Excluded::new(articles, unwanted, out_of_stock);
         let neighbours = index.search(articles, &query, self.candidates, |row| excluded.allows(row));
         let neighbours = neighbours.map_err(Error::internal)?;
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
@@ -70,5 +78,12 @@ impl Job {
         let features = self.plan.tensors(articles, &neighbours, &request)?;
         let (eligible, cold_start) = (articles.len() - excluded.len(), customer.row.is_none());
         Ok(Candidates { neighbours, features, request, cold_start, eligible })
+    }
+
+    /// What the customer touched of late, where the bundle's query tower is told it.
+    fn history(&self) -> Option<History> {
+        let Retrieval { articles, history, .. } = self.retrieval.as_ref();
+        let (own, touched) = (&self.instance.history, &self.customer.touched);
+        history.as_ref().map(|info| History::new(info, articles, own, touched, self.instance.day()))
     }
 }

@@ -224,7 +224,8 @@ fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
     let articles = Articles::open(bundle, &attributes).map_err(|error| error.to_string())?;
     let customers = Customers::open(bundle).map_err(|error| error.to_string())?;
     let index = Index::open(bundle, &articles, threads).map_err(|error| error.to_string())?;
-    Ok(Retrieval { articles, customers, index, out_of_stock: OutOfStockRows::default() })
+    let history = bundle.manifest().retrieval.history.clone();
+    Ok(Retrieval { articles, customers, index, out_of_stock: OutOfStockRows::default(), history })
 }
 
 fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::events::{Event, Kind};
 
+mod customer;
 mod error;
 mod guard;
 mod postgres;
@@ -17,6 +18,7 @@ mod stock;
 mod url;
 mod writer;
 
+pub use customer::{Customer, TOUCHES, Touch};
 pub use error::{Failure, StoreError};
 pub use guard::Guard;
 pub use postgres::Postgres;
@@ -24,17 +26,6 @@ pub use sqlite::Sqlite;
 pub use stock::OutOfStock;
 pub use url::StoreUrl;
 pub use writer::{Recorded, Unrecorded, Writer};
-
-/// What the store knows of a customer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Customer {
-    /// Whether the store has a row for them.
-    pub known: bool,
-    /// In years, where it is known.
-    pub age: Option<f32>,
-    /// Ids of the articles that they purchased, each once: what they bought last first; of those bought at the same moment, by id.
-    pub purchased: Vec<String>,
-}
 
 /// What a request must know as of now.
 #[derive(Clone, Debug)]

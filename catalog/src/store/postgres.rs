@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Customer, Failure, Fresh, Store, StoreError, asked,
+    customer::{DISMISSED, Done, TOUCHES},
     stock::{Change, Stock},
 };
 use crate::events::{Event, Kind};
@@ -40,24 +41,42 @@ const CHANNEL: &str = "hemline_customers";
 const SESSION: [(&str, &str); 3] =
     [("statement_timeout", "30s"), ("client_connection_check_interval", "1s"), ("jit", "off")];
 
+/// How many of a customer's last clicks and dismissals are told.
+#[allow(clippy::cast_possible_wrap)]
+const CLICKS: i64 = TOUCHES as i64;
+#[allow(clippy::cast_possible_wrap)]
+const DISMISSALS: i64 = DISMISSED as i64;
+
 /// Customers in the order asked for; then a row with the changes of stock that the last snapshot did not see, and where this one ends.
 /// The upper bound of `changed_by` bounds nothing: a range is what the planner takes the index for when it does not know the value.
 const FRESH: &str = "
     SELECT asked.place, customers.customer_id IS NOT NULL, customers.age,
-           ARRAY(SELECT article_id
-                 FROM (SELECT article_id, bought_on::timestamp AT TIME ZONE 'UTC' AS bought
-                       FROM hemline.history WHERE history.customer_key = customers.customer_key
-                       UNION ALL
-                       SELECT article_id, occurred_at
-                       FROM hemline.interactions
-                       WHERE interactions.customer_id = asked.customer_id COLLATE \"C\" AND kind = 'purchase') purchases
-                 GROUP BY article_id
-                 ORDER BY max(bought) DESC, article_id),
+           purchases.articles, purchases.at, clicks.articles, clicks.at, dismissals.articles, dismissals.at,
            NULL::boolean[], NULL::bigint[], NULL::text
     FROM unnest($1::text[]) WITH ORDINALITY AS asked (customer_id, place)
     LEFT JOIN hemline.customers ON customers.customer_id = asked.customer_id COLLATE \"C\"
+    CROSS JOIN LATERAL (
+        SELECT array_agg(article_id) AS articles, array_agg((extract(epoch FROM at) * 1000)::bigint) AS at
+        FROM (SELECT article_id, bought_on::timestamp AT TIME ZONE 'UTC' AS at
+              FROM hemline.history WHERE history.customer_key = customers.customer_key
+              UNION ALL
+              SELECT article_id, occurred_at
+              FROM hemline.interactions
+              WHERE interactions.customer_id = asked.customer_id COLLATE \"C\" AND kind = 'purchase') done) purchases
+    CROSS JOIN LATERAL (
+        SELECT array_agg(article_id) AS articles, array_agg((extract(epoch FROM occurred_at) * 1000)::bigint) AS at
+        FROM (SELECT article_id, occurred_at
+              FROM hemline.interactions
+              WHERE interactions.customer_id = asked.customer_id COLLATE \"C\" AND kind = 'click'
+              ORDER BY occurred_at DESC LIMIT $3) done) clicks
+    CROSS JOIN LATERAL (
+        SELECT array_agg(article_id) AS articles, array_agg((extract(epoch FROM occurred_at) * 1000)::bigint) AS at
+        FROM (SELECT article_id, occurred_at
+              FROM hemline.interactions
+              WHERE interactions.customer_id = asked.customer_id COLLATE \"C\" AND kind = 'dismiss'
+              ORDER BY occurred_at DESC LIMIT $4) done) dismissals
     UNION ALL
-    SELECT 0, NULL, NULL, array_agg(article_id), array_agg(out_of_stock), array_agg(version),
+    SELECT 0, NULL, NULL, array_agg(article_id), NULL, NULL, NULL, NULL, NULL, array_agg(out_of_stock), array_agg(version),
            pg_snapshot_xmin(pg_current_snapshot())::text
     FROM hemline.stock_changes
     WHERE changed_by >= $2::text::xid8 AND changed_by < '18446744073709551615'::xid8";
@@ -186,7 +205,10 @@ impl Store for Postgres {
         let ids: Vec<_> = customer_ids.iter().map(|id| asked(id).to_owned()).collect();
         loop {
             let seen = self.stock.seen();
-            let question = || sqlx::query(FRESH).bind(ids.clone()).bind(seen.cursor.to_string());
+            let question = || {
+                let question = sqlx::query(FRESH).bind(ids.clone()).bind(seen.cursor.to_string());
+                question.bind(CLICKS).bind(DISMISSALS)
+            };
             let rows = self.ask(&self.reads, question, deadline.saturating_duration_since(Instant::now())).await?;
             let mut customers = vec![Customer::default(); customer_ids.len()];
             let (mut changes, mut cursor) = (Vec::new(), seen.cursor);
@@ -259,17 +281,24 @@ impl Store for Postgres {
 
 /// A customer of [`FRESH`].
 fn customer(row: &PgRow) -> Result<Customer, sqlx::Error> {
-    Ok(Customer { known: row.try_get(1)?, age: row.try_get(2)?, purchased: row.try_get(3)? })
+    let done = |column: usize| {
+        let articles: Vec<String> = row.try_get::<Option<_>, _>(column)?.unwrap_or_default();
+        let at: Vec<i64> = row.try_get::<Option<_>, _>(column + 1)?.unwrap_or_default();
+        Ok::<Vec<Done>, sqlx::Error>(at.into_iter().zip(articles).collect())
+    };
+    let mut customer = Customer { known: row.try_get(1)?, age: row.try_get(2)?, ..Customer::default() };
+    customer.did(done(3)?, done(5)?, done(7)?);
+    Ok(customer)
 }
 
 /// The last row of [`FRESH`]: the changes, and where its snapshot ends.
 fn stock(row: &PgRow) -> Result<(Vec<Change>, u64), sqlx::Error> {
     let ids: Vec<String> = row.try_get::<Option<_>, _>(3)?.unwrap_or_default();
-    let out: Vec<bool> = row.try_get::<Option<_>, _>(4)?.unwrap_or_default();
-    let versions: Vec<i64> = row.try_get::<Option<_>, _>(5)?.unwrap_or_default();
+    let out: Vec<bool> = row.try_get::<Option<_>, _>(9)?.unwrap_or_default();
+    let versions: Vec<i64> = row.try_get::<Option<_>, _>(10)?.unwrap_or_default();
     let changes = ids.into_iter().zip(out).zip(versions);
     let changes = changes.map(|((article_id, out_of_stock), version)| Change { article_id, out_of_stock, version });
-    let xmin: String = row.try_get(6)?;
+    let xmin: String = row.try_get(11)?;
     Ok((changes.collect(), xmin.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?))
 }
 

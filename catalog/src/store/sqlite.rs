@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     Customer, Failure, Fresh, Store, StoreError, asked,
+    customer::{DISMISSED, Done, TOUCHES},
     stock::{Change, Stock},
 };
 use crate::events::{Event, Kind};
@@ -22,23 +23,38 @@ const SCHEMA_VERSION: i64 = 2;
 /// How long a question waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Profiles, purchases and changes of stock in one question: one moment, one hop to the thread that owns the connection. What is sorted
-/// is the purchases of those who are asked for.
+/// Who of many clicks and dismissals is told the last ones is told those from this one on, counted from 0.
+#[allow(clippy::cast_possible_wrap)]
+const CLICKS: i64 = TOUCHES as i64 - 1;
+#[allow(clippy::cast_possible_wrap)]
+const DISMISSALS: i64 = DISMISSED as i64 - 1;
+
+/// Profiles, what was done, and changes of stock in one question: one moment, one hop to the thread that owns the connection.
 const FRESH: &str = "
-    WITH asked (place, customer_id) AS (SELECT key, value FROM json_each(?1))
-    SELECT 0 AS part, place, age, NULL AS article_id, NULL AS last_bought
+    WITH asked (place, customer_id) AS (SELECT key, value FROM json_each(?1)),
+    last AS MATERIALIZED (
+        SELECT place, customer_id,
+               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'click'
+                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?3) AS clicked,
+               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'dismiss'
+                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?4) AS dismissed
+        FROM asked)
+    SELECT 0 AS part, place, age, NULL AS article_id, NULL AS at
     FROM asked JOIN customers USING (customer_id)
     UNION ALL
-    SELECT 1, place, NULL, article_id, max(bought) FROM (
-        SELECT place, article_id, bought_on AS bought
-        FROM asked JOIN customers USING (customer_id) JOIN history USING (customer_key)
-        UNION ALL
-        SELECT place, article_id, occurred_at
-        FROM asked JOIN interactions USING (customer_id) WHERE kind = 'purchase')
-    GROUP BY place, article_id
+    SELECT 1, place, NULL, article_id, 1000 * unixepoch(bought_on)
+    FROM asked JOIN customers USING (customer_id) JOIN history USING (customer_key)
     UNION ALL
-    SELECT 2 + out_of_stock, version, NULL, article_id, NULL FROM stock_changes WHERE version > ?2
-    ORDER BY part, place, last_bought DESC, article_id";
+    SELECT 1, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
+    FROM asked JOIN interactions USING (customer_id) WHERE kind = 'purchase'
+    UNION ALL
+    SELECT 2, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
+    FROM last JOIN interactions USING (customer_id) WHERE kind = 'click' AND occurred_at >= coalesce(clicked, '')
+    UNION ALL
+    SELECT 3, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
+    FROM last JOIN interactions USING (customer_id) WHERE kind = 'dismiss' AND occurred_at >= coalesce(dismissed, '')
+    UNION ALL
+    SELECT 4 + out_of_stock, version, NULL, article_id, NULL FROM stock_changes WHERE version > ?2";
 
 /// One statement is one transaction, which is synced before it returns.
 const RECORD: &str = "
@@ -101,16 +117,18 @@ impl Store for Sqlite {
         loop {
             let seen = self.stock.seen();
             let cursor = i64::try_from(seen.cursor).unwrap_or(i64::MAX);
-            let question = sqlx::query(FRESH).bind(&ids).bind(cursor).fetch_all(&self.reads);
+            let question = sqlx::query(FRESH).bind(&ids).bind(cursor).bind(CLICKS).bind(DISMISSALS);
+            let question = question.fetch_all(&self.reads);
             let rows = match timeout(within, question).await {
                 Ok(rows) => rows.map_err(StoreError::from).inspect_err(|_| self.stock.forget())?,
                 Err(_) => return Err(StoreError::slow()),
             };
-            let mut customers = vec![Customer::default(); customer_ids.len()];
-            let (mut changes, mut cursor) = (Vec::new(), seen.cursor);
+            let mut answer = Answer::of(customer_ids.len());
             for row in rows {
-                read(&row, &mut customers, &mut changes)?;
+                answer.read(&row)?;
             }
+            let (customers, changes) = answer.end();
+            let mut cursor = seen.cursor;
             for change in &changes {
                 cursor = cursor.max(u64::try_from(change.version).unwrap_or_default());
             }
@@ -146,22 +164,43 @@ impl Store for Sqlite {
     }
 }
 
-/// A row of [`FRESH`].
-fn read(row: &SqliteRow, customers: &mut [Customer], changes: &mut Vec<Change>) -> Result<(), sqlx::Error> {
-    let (part, place): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    if part >= 2 {
-        changes.push(Change { article_id: row.try_get(3)?, out_of_stock: part == 3, version: place });
-        return Ok(());
+/// The rows of [`FRESH`], gathered.
+struct Answer {
+    customers: Vec<Customer>,
+    /// By customer: purchases, clicks and dismissals.
+    done: Vec<[Vec<Done>; 3]>,
+    changes: Vec<Change>,
+}
+
+impl Answer {
+    fn of(customers: usize) -> Self {
+        let (customers, done) = (vec![Customer::default(); customers], vec![Default::default(); customers]);
+        Self { customers, done, changes: Vec::new() }
     }
-    let customer = usize::try_from(place).ok().and_then(|place| customers.get_mut(place));
-    let customer = customer.ok_or(sqlx::Error::RowNotFound)?;
-    if part == 0 {
-        customer.known = true;
-        customer.age = row.try_get(2)?;
-    } else {
-        customer.purchased.push(row.try_get(3)?);
+
+    fn read(&mut self, row: &SqliteRow) -> Result<(), sqlx::Error> {
+        let (part, place): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        if part >= 4 {
+            self.changes.push(Change { article_id: row.try_get(3)?, out_of_stock: part == 5, version: place });
+            return Ok(());
+        }
+        let (part, place) = (usize::try_from(part).unwrap_or_default(), usize::try_from(place).unwrap_or(usize::MAX));
+        let customer = self.customers.get_mut(place).zip(self.done.get_mut(place));
+        let (customer, done) = customer.ok_or(sqlx::Error::RowNotFound)?;
+        match part.checked_sub(1).and_then(|part| done.get_mut(part)) {
+            // A time that SQLite can't read is an old one.
+            Some(done) => done.push((row.try_get::<Option<_>, _>(4)?.unwrap_or_default(), row.try_get(3)?)),
+            None => (customer.known, customer.age) = (true, row.try_get(2)?),
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn end(mut self) -> (Vec<Customer>, Vec<Change>) {
+        for (customer, [purchases, clicks, dismissals]) in self.customers.iter_mut().zip(self.done) {
+            customer.did(purchases, clicks, dismissals);
+        }
+        (self.customers, self.changes)
+    }
 }
 
 /// An event in the order of [`RECORD`].

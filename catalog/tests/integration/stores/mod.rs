@@ -9,7 +9,7 @@ use std::{
 
 use catalog::{
     events::{Event, Kind},
-    store::{Customer, Failure, Recorded, Store, Unrecorded, Writer},
+    store::{Customer, Failure, Recorded, Store, TOUCHES, Unrecorded, Writer},
 };
 use jiff::Timestamp;
 
@@ -39,6 +39,7 @@ on_every_store! {
     a_customer_has_an_age_and_purchases_and_a_stranger_neither
     customers_come_in_the_order_in_which_they_are_asked_for
     purchases_come_newest_first_and_once_whoever_wrote_them
+    of_many_clicks_the_last_ones_are_told
     the_next_question_knows_what_another_connection_wrote
     what_is_out_of_stock_follows_every_way_of_changing_it
     a_server_that_starts_later_knows_the_same_stock
@@ -76,7 +77,8 @@ async fn out_of_stock(store: &dyn Store) -> Vec<String> {
 async fn a_customer_has_an_age_and_purchases_and_a_stranger_neither(world: World) {
     let store = world.open().await.unwrap();
     let purchased = vec!["0108775022".to_owned(), "0108775015".to_owned()];
-    assert_eq!(customer(&*store, "anna").await, Customer { known: true, age: Some(41.5), purchased });
+    let anna = customer(&*store, "anna").await;
+    assert_eq!((anna.known, anna.age, anna.purchased), (true, Some(41.5), purchased));
     assert_eq!(customer(&*store, "bob").await, Customer { known: true, ..Customer::default() });
     for stranger in ["'; DROP TABLE customers; --", "", "anna\0", "an\0na", "ANNA", "ann%", "Ä"] {
         assert_eq!(customer(&*store, stranger).await, Customer::default(), "{stranger:?}");
@@ -118,7 +120,32 @@ async fn purchases_come_newest_first_and_once_whoever_wrote_them(mut world: Worl
     let anna = customer(&*store, "anna").await;
     assert_eq!((anna.known, anna.age), (true, Some(41.5)));
     assert_eq!(anna.purchased, ["0108775044", "0108775015", "0108775037", "0108775022", "0108775036"]);
+    let touched: Vec<_> = anna.touched.iter().map(|t| (t.article_id.as_str(), t.kind, t.day)).collect();
+    let (september, click, purchase) = (18_506, Kind::Click, Kind::Purchase); // its first day
+    let expected = [
+        ("0108775052", click, september + 3),
+        ("0108775044", purchase, september + 2),
+        ("0108775015", purchase, september + 2),
+        ("0108775037", purchase, september + 2),
+    ];
+    assert_eq!(touched[..4], expected);
+    assert_eq!(anna.dismissed, ["0108775050"]);
     assert_eq!(customer(&*store, "bob").await.purchased, ["0108775051"]);
+}
+
+async fn of_many_clicks_the_last_ones_are_told(mut world: World) {
+    let clicks: Vec<_> = (0..2 * TOUCHES)
+        .map(|i| format!("('{i}', 'shop', 'anna', 'click', 'a{i:03}', '2020-09-05T10:{:02}:{:02}Z')", i / 60, i % 60))
+        .collect();
+    let insert =
+        "INSERT INTO hemline.interactions (event_id, source, customer_id, kind, article_id, occurred_at) VALUES";
+    world.execute(&format!("{insert} {}", clicks.join(","))).await;
+    let store = world.open().await.unwrap();
+    let anna = customer(&*store, "anna").await;
+    let told: Vec<_> = anna.touched.iter().map(|touch| touch.article_id.clone()).collect();
+    let expected: Vec<_> = (TOUCHES..2 * TOUCHES).rev().map(|i| format!("a{i:03}")).collect();
+    assert_eq!(told, expected);
+    assert_eq!(anna.purchased.len(), 2);
 }
 
 async fn the_next_question_knows_what_another_connection_wrote(mut world: World) {
