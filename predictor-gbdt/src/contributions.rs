@@ -108,12 +108,9 @@ impl Contributions {
         }
         let mut values = vec![vec![0.0; width]; rows];
         for tree in &self.trees {
-            // Rows of one customer share many leaves, and those of a leaf all of its contributions.
-            let mut known: HashMap<u32, Vec<f64>> = HashMap::new();
             for (row, values) in values.iter_mut().enumerate() {
-                let leaf = tree.leaf(|column| columns[column][row]);
-                let added = known.entry(leaf).or_insert_with(|| tree.contributions(leaf));
-                for (column, added) in tree.columns().zip(added) {
+                let added = tree.contributions(tree.leaf(|column| columns[column][row]));
+                for (column, added) in tree.columns().zip(added.iter()) {
                     values[column] += self.scale * *added;
                 }
             }

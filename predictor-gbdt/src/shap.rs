@@ -5,10 +5,16 @@
 //! in that mean as a product over features: 1 or 0 for a known one (the row goes the leaf's way or not), the share for another. The Shapley
 //! value of such a product is an integral over 0..1 of a polynomial, for which Gauss' quadrature is exact: no sum over sets is needed.
 
-use std::f64::consts::PI;
+use std::{
+    collections::HashMap,
+    f64::consts::PI,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// A leaf's number has a bit for each split.
 const MOST_SPLITS: usize = 16;
+/// Of how many leaves of a tree the contributions are kept: all of a tree of depth 10, at about 100 bytes each.
+const MOST_KNOWN: usize = 1024;
 
 /// One tree, ready to be asked.
 pub(crate) struct Tree {
@@ -21,6 +27,8 @@ pub(crate) struct Tree {
     base: f64,
     /// Points and weights of a quadrature that is exact for a product over the features but one.
     quadrature: Vec<(f64, f64)>,
+    /// The contributions of leaves that rows have gone to: computed once, for they are the same for all rows of a leaf.
+    known: RwLock<HashMap<u32, Arc<[f64]>>>,
 }
 
 /// A feature that the tree splits by.
@@ -64,7 +72,7 @@ impl Tree {
         let total: f64 = leaves.iter().map(|leaf| leaf.weight).sum();
         let base = leaves.iter().map(|leaf| leaf.value * leaf.weight).sum::<f64>() / total;
         let (shares, quadrature) = (shares(splits.len(), &leaves, &features), gauss(features.len().div_ceil(2)));
-        Ok(Self { splits, features, leaves, shares, base, quadrature })
+        Ok(Self { splits, features, leaves, shares, base, quadrature, known: RwLock::default() })
     }
 
     /// The columns that the tree splits by, each once, in the order of [`Tree::contributions`].
@@ -84,7 +92,19 @@ impl Tree {
     }
 
     /// What each of [`Tree::columns`] adds for the rows of a leaf. With [`Tree::base`] they add up to the leaf's value.
-    pub(crate) fn contributions(&self, reached: u32) -> Vec<f64> {
+    pub(crate) fn contributions(&self, reached: u32) -> Arc<[f64]> {
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&reached) {
+            return known.clone();
+        }
+        let computed: Arc<[f64]> = self.compute(reached).into();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST_KNOWN {
+            known.insert(reached, computed.clone());
+        }
+        computed
+    }
+
+    fn compute(&self, reached: u32) -> Vec<f64> {
         let mut contributions = vec![0.0; self.features.len()];
         if self.features.is_empty() {
             return contributions;
