@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{contributions::Contributions, ranker::ARTICLE_IDS};
 
-/// How many rows of a request are explained at most: a row costs many times what its score costs, on the same thread.
+/// How many rows of a request are explained at most: one that is the first in its leaves costs many times what its score costs,
+/// on the same thread.
 const MOST_ROWS: usize = 1_000;
 /// How far a score may be from what its explanation adds up to: single precision does not come near this.
 const TOLERANCE: f64 = 1e-4;
