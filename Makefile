@@ -135,7 +135,7 @@ $(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py towers.py 
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 
-$(DONE)/ranking: $(DONE)/features $(addprefix $(PIPE)/,ranking.py outputs.py)
+$(DONE)/ranking: $(DONE)/features $(addprefix $(PIPE)/,ranking.py contributions.py outputs.py)
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 

@@ -13,7 +13,7 @@ from hemline.pair import PREDICTOR, TRANSFORMER
 
 USES = {
     TRANSFORMER: [bundles.QUERY_TOWER, bundles.CUSTOMERS, bundles.ARTICLES, bundles.INDEX],
-    PREDICTOR: [bundles.RANKER],
+    PREDICTOR: [bundles.RANKER, bundles.CONTRIBUTIONS],
 }
 EACH = [(program, file) for program, files in USES.items() for file in files]
 OTHERS = {PREDICTOR: USES[TRANSFORMER], TRANSFORMER: USES[PREDICTOR]}

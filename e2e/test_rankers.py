@@ -9,8 +9,9 @@ import pytest
 from foreign_servers import address
 from mock_predictor import MockPredictor, Reply, explained, hang_up, names, told
 from stores import TestStore
-from under_test import ask_both, ids, leaks
+from under_test import ask_both, ids, leaks, shadow, without
 
+from hemline import bundle as bundles
 from hemline.pair import MODEL, Pair, predictions, v2_body
 
 HISTORY = {"name": "history", "datatype": "BYTES", "shape": [-1, 1]}
@@ -29,9 +30,13 @@ def llm() -> Iterator[MockPredictor]:
 
 @pytest.fixture(scope="module")
 def several(under_test, llm, tmp_path_factory) -> Iterator[Pair]:
-    """The pair with another predictor beside the first, spoken to in three ways, and the mock, in two."""
+    """The pair with another predictor beside the first, spoken to in three ways, and the mock, in two.
+
+    That other one does not explain: its bundle has not what that needs.
+    """
     logs = tmp_path_factory.mktemp("several")
-    twin = under_test.predictor(logs / "twin.log", "--model_name=twin", "--grpc-port=0")
+    old = without(shadow(under_test.bundle, logs / "old"), bundles.CONTRIBUTIONS)
+    twin = under_test.predictor(logs / "twin.log", "--model_name=twin", "--grpc-port=0", bundle=old)
     try:
         twin.wait_ready()
         places = {
@@ -178,7 +183,7 @@ def test_nobody_is_asked_why_unless_somebody_wants_to_know(several, mock, a_ques
     assert [output["name"] for output in body["outputs"]] == ["article_ids", "scores", "count", "info"]
 
 
-@pytest.mark.parametrize("ranker", ["ranking", *TWINS])
+@pytest.mark.parametrize("ranker", TWINS)
 def test_a_ranker_that_does_not_explain_is_501_and_named(several, a_question, ranker):
     for answer in ask_why(several, a_question | {"ranker": ranker}).values():
         assert (answer.status_code, answer.json()["code"]) == (501, "unimplemented")

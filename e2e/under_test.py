@@ -221,6 +221,15 @@ def sign(bundle: Path, **changes: object) -> None:
     replace(bundle, bundles.MANIFEST, json.dumps(manifest).encode())
 
 
+def without(bundle: Path, file: str) -> Path:
+    """The same shadow without a file, as if it had been made before there was one."""
+    manifest = json.loads((bundle / bundles.MANIFEST).read_text())
+    del manifest["files"][file]
+    (bundle / file).unlink()
+    sign(bundle, files=manifest["files"])
+    return bundle
+
+
 def refusal(under_test: UnderTest, program: str, *arguments: str) -> str:
     """The one line with which a program refuses to start: arguments that are not given are good ones."""
     good = {"--host": "127.0.0.1", "--http_port": "0", "--model_dir": str(under_test.bundle)}

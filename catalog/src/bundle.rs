@@ -19,6 +19,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// The ranker's graph.
 pub const RANKER: &str = "ranker/model.onnx";
 
+/// What explains the ranker's scores; older bundles have none.
+pub const CONTRIBUTIONS: &str = "ranker/contributions.json";
+
 /// The query tower's graph.
 pub const QUERY_TOWER: &str = "retrieval/query_tower.onnx";
 
@@ -186,6 +189,12 @@ impl Bundle {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether the bundle has a file, for those that it may be without.
+    #[must_use]
+    pub fn has(&self, file: &str) -> bool {
+        self.manifest.files.contains_key(file)
     }
 
     /// The content of a file, checked.

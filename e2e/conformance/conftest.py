@@ -85,7 +85,8 @@ def predictor(pair, bundle) -> Served:
     articles = Column("BYTES", np.array([["0108775015"], ["0108775044"], ["Ä"]], np.object_))
     rows = [list(row) for row in zip(*(column.flat for column in features.values()), strict=True)]
     instance = {"ranking_features": rows, "article_ids": articles.flat}
-    return Served(rest, grpc, MODEL, features | {"article_id": articles}, instance)
+    question = features | {"article_id": articles}
+    return Served(rest, grpc, MODEL, question, instance, on_request=frozenset({"explanations"}))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from mock_predictor import MockPredictor, Reply, told
 
 from hemline.pair import MODEL, predictions
 
-LLM, ROWS = "llmranking", "rows"
+LLM, ROWS, MUTE = "llmranking", "rows", "mute"
 CONTENTS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "INT32": "int_contents"}
 
 
@@ -63,11 +63,12 @@ def as_json(output: messages.ModelInferResponse.InferOutputTensor) -> dict:
 
 @pytest.fixture(scope="module")
 def asked(make_pair, transformer, tmp_path_factory) -> Iterator[Asked]:
-    """Over a predictor, with one beside it that explains and had no scores of its own, by V2 and V1."""
-    with MockPredictor() as mock:
+    """Over a predictor, with one that explains and had no scores of its own, by V2 and V1, and a mute one."""
+    with MockPredictor() as mock, MockPredictor() as mute:
         mock.outputs = [{"name": "explanations", "datatype": "BYTES", "shape": [-1]}]
         mock.reply = degraded
         flags = [f"--ranker={LLM}={mock.host}", f"--ranker={ROWS}={mock.host},protocol=v1"]
+        flags.append(f"--ranker={MUTE}={mute.host}")
         with make_pair(tmp_path_factory.mktemp("rankers"), *flags) as pair:
             yield Asked(*addresses(pair.transformer), transformer.instance)
 
@@ -111,9 +112,9 @@ def test_explanations_are_the_same_by_every_protocol(asked):
 
 
 def test_a_ranker_that_does_not_explain_is_told_of_in_every_protocol(asked):
-    text = "predictor `ranking` does not explain"
-    answer = asked.http.post(f"/v1/models/{MODEL}:explain", json={"instances": [asked.instance]})
+    text, instances = f"predictor `{MUTE}` does not explain", [asked.instance | {"ranker": MUTE}]
+    answer = asked.http.post(f"/v1/models/{MODEL}:explain", json={"instances": instances})
     assert (answer.status_code, answer.json()["error"]) == (501, text)
     with pytest.raises(grpc.RpcError) as raised:
-        asked.v2_grpc([asked.instance], "explanations")
+        asked.v2_grpc(instances, "explanations")
     assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.UNIMPLEMENTED, text)

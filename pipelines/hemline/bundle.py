@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from hemline import history, interactions, outputs, retrieval
 from hemline.errors import DataError
+from hemline.ranking import CONTRIBUTIONS as WORK_CONTRIBUTIONS
 from hemline.ranking import OUTPUT
 from hemline.report import say
 from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES
@@ -27,6 +28,8 @@ CUSTOMERS = "retrieval/customers.arrow"
 ARTICLES = "retrieval/articles.arrow"
 INDEX = "retrieval/articles.usearch"
 RANKER = "ranker/model.onnx"
+CONTRIBUTIONS = "ranker/contributions.json"
+FILES = (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER, CONTRIBUTIONS)
 
 
 def create(work: Path, out: Path) -> dict:
@@ -39,7 +42,7 @@ def create(work: Path, out: Path) -> dict:
     _refuse_unless_bundle(out)
     interactions.require(work, "features", FEATURES_JSON)
     outputs.require(work, "train-retrieval", "retrieval.json", "towers.npz", "query_tower.onnx")
-    outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx")
+    outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx", WORK_CONTRIBUTIONS)
     vectors = ("item_embeddings.npy", "customer_vectors.npy")
     outputs.require(work, "create-embeddings", "embeddings.json", "articles.usearch", *vectors)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +53,7 @@ def create(work: Path, out: Path) -> dict:
         shutil.copyfile(work / "query_tower.onnx", new / QUERY_TOWER)
         shutil.copyfile(work / "articles.usearch", new / INDEX)
         shutil.copyfile(work / "ranker.onnx", new / RANKER)
+        shutil.copyfile(work / WORK_CONTRIBUTIONS, new / CONTRIBUTIONS)
         write_arrow(articles(work), new / ARTICLES)
         write_arrow(customers(work), new / CUSTOMERS)
         manifest = describe(work, new)
@@ -142,7 +146,7 @@ def describe(work: Path, bundle: Path) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
     features, reads_history = interactions.features(work), retrieval.reads_history(work)
     training, embeddings = (json.loads((work / f"{n}.json").read_text()) for n in ("retrieval", "embeddings"))
-    files = {path: _fingerprint(bundle / path) for path in (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER)}
+    files = {path: _fingerprint(bundle / path) for path in FILES}
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

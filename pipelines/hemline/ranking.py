@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
 
-from hemline import interactions, outputs
+from hemline import contributions, interactions, outputs
 from hemline.errors import DataError
 from hemline.report import Bar, console, progress_bar, say
 from hemline.schema import FEATURES_JSON, RANKING_FEATURES, ranking_file
@@ -26,6 +26,7 @@ from hemline.schema import FEATURES_JSON, RANKING_FEATURES, ranking_file
 NUMBERS = tuple(name for name, datatype in RANKING_FEATURES if datatype == "FP32")
 CATEGORIES = tuple(name for name, datatype in RANKING_FEATURES if datatype == "BYTES")
 OUTPUT = "scores"
+CONTRIBUTIONS = "ranker_contributions.json"
 # One schema for all splits, whatever an empty one was written as.
 COLUMNS = pa.schema(
     [
@@ -63,11 +64,11 @@ Encoders = dict[str, dict[str, float]]
 
 
 def train(work: Path, seed: int) -> dict:
-    """Train the ranker and write `ranker.{onnx,cbm,json}` and `ranker_importance.png` into `work`.
+    """Train the ranker: `ranker.{onnx,cbm,json}`, `ranker_contributions.json` and a plot in `work`.
 
     Returns what `ranker.json` says: the encoders, the quality on the test rows, each feature's importance in
-    percent. Raises DataError where there is nothing to learn and RuntimeError where ONNX and CatBoost
-    disagree.
+    percent. Raises DataError where there is nothing to learn and RuntimeError where CatBoost disagrees with
+    ONNX, or with the contributions.
     """
     interactions.require(work, "features", FEATURES_JSON)
     made_from = outputs.inputs(work, FEATURES_JSON)
@@ -98,6 +99,10 @@ def train(work: Path, seed: int) -> dict:
         (new / "ranker.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         outputs.write_json(new / "ranker.json", report)
         report["onnx_largest_difference"] = check_parity(new, test)
+        explained = encode(pa.concat_tables([test, known]).slice(0, contributions.CHECKED_ROWS), encoders)
+        report["contributions_largest_difference"] = contributions.write(
+            new / CONTRIBUTIONS, model, RANKING_FEATURES, encoders, UNKNOWN, explained
+        )
         plot_importance(shares, new / "ranker_importance.png")
     _show(report)
     return report
@@ -356,6 +361,8 @@ def _show(report: dict) -> None:
     )
     say(f"Ranker, {report['trees']} trees; on the test rows: {numbers}.")
     say(f"Largest difference between ONNX and CatBoost: {report['onnx_largest_difference']:.1e}.")
+    difference = report["contributions_largest_difference"]
+    say(f"Largest difference between contributions and CatBoost's SHAP values: {difference:.1e}.")
 
 
 def _probability(model: catboost.CatBoostClassifier, encoded: np.ndarray) -> np.ndarray:

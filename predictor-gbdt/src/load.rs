@@ -12,6 +12,7 @@ use dataplane::{
 
 use crate::{
     args::Args,
+    explain::{Explained, Explaining},
     onnx::ModelFile,
     ranker::{self, Ranker},
 };
@@ -54,10 +55,14 @@ impl ModelFiles {
         let graph = graphs.first().ok_or("--workers: expected at least 1")?;
         let metadata = file.metadata(&self.name, graph);
         let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
-        let v1 = Arc::new(ranker::v1_codec(&metadata, scores));
-        let rankers = Joined::copies(graphs.into_iter().map(Ranker).collect());
+        let v1 = Arc::new(ranker::v1_codec(&metadata, scores.clone()));
+        let explained = |ranker| {
+            let (contributions, scores) = (file.contributions.clone(), scores.clone());
+            Explained { ranker, contributions, scores }
+        };
+        let rankers = Joined::copies(graphs.into_iter().map(Ranker).collect()).into_iter().map(explained).collect();
         let model = Owned::start(metadata, v1, rankers, self.admission.clone(), self.batching);
-        Ok(Arc::new(model.map_err(|error| file.refusal(error.reason()))?))
+        Ok(Arc::new(Explaining(model.map_err(|error| file.refusal(error.reason()))?)))
     }
 }
 

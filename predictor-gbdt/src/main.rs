@@ -1,12 +1,16 @@
 //! predictor-gbdt: scores rows of named features with an ONNX model.
 //!
 //! Settings → telemetry → model (checked, a session a thread, self-tested) → serve → drain. [`load`] makes the model, at start and
-//! whenever a new one lies there.
+//! whenever a new one lies there: an [`onnx`] graph as a [`ranker`] that can [`explain`] its scores by the [`contributions`] of features to
+//! them, which are the [`shap`] values of its trees.
 
 mod args;
+mod contributions;
+mod explain;
 mod load;
 mod onnx;
 mod ranker;
+mod shap;
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -3,16 +3,21 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use catalog::bundle::{Bundle, MANIFEST, RANKER, RankingInfo, sha256};
+use catalog::bundle::{Bundle, BundleError, CONTRIBUTIONS, MANIFEST, RANKER, RankingInfo, sha256};
 use dataplane::{
     Datatype, ModelMetadata, TensorMetadata,
     model::DIGEST,
     onnx::{Graph, Runtime},
+    v1::EXPLANATIONS,
 };
 
-use crate::ranker::{ARTICLE_ID, ARTICLE_IDS};
+use crate::{
+    contributions::Contributions,
+    ranker::{ARTICLE_ID, ARTICLE_IDS},
+};
 
 /// A model's file, read and checked.
 pub(crate) struct ModelFile {
@@ -23,6 +28,8 @@ pub(crate) struct ModelFile {
     version: String,
     /// What the bundle says of its ranker; nothing where the model is a file of its own.
     ranking: Option<RankingInfo>,
+    /// What explains its scores, where the bundle has it.
+    pub(crate) contributions: Option<Arc<Contributions>>,
 }
 
 impl ModelFile {
@@ -34,15 +41,17 @@ impl ModelFile {
         if path.join(MANIFEST).exists() {
             let bundle = Bundle::open(path).map_err(|error| error.to_string())?;
             let content = bundle.read(RANKER).map_err(|error| error.to_string())?;
+            let contributions = contributions(&bundle).map_err(|error| error.to_string())?;
             let manifest = bundle.manifest();
             let (version, ranking) = (manifest.version.clone(), Some(manifest.ranking.clone()));
             let place = format!("bundle {}: {RANKER}", path.display());
-            return Ok(Self { place, digest: sha256(&content), content, version, ranking });
+            return Ok(Self { place, digest: sha256(&content), content, version, ranking, contributions });
         }
         let file = if path.is_dir() { path.join("model.onnx") } else { PathBuf::from(path) };
         let place = format!("--model-dir: {}", file.display());
         let content = fs::read(&file).map_err(|error| format!("{place}: {error}"))?;
-        Ok(Self { place, digest: sha256(&content), content, version: "1".to_owned(), ranking: None })
+        let digest = sha256(&content);
+        Ok(Self { place, digest, content, version: "1".to_owned(), ranking: None, contributions: None })
     }
 
     /// What is wrong with the file, in one line that names it.
@@ -69,7 +78,8 @@ impl ModelFile {
         named.or_else(|| first().map(|output| output.name.clone()))
     }
 
-    /// What the model says of itself: the graph's inputs and outputs, and the ids that it echoes.
+    /// What the model says of itself: the graph's inputs and outputs, the ids that it echoes, and the explanations that may
+    /// be asked for.
     pub(crate) fn metadata(&self, name: &str, graph: &Graph) -> ModelMetadata {
         let mut inputs: Vec<_> = graph.inputs().cloned().collect();
         let mut outputs = graph.outputs().to_vec();
@@ -78,6 +88,9 @@ impl ModelFile {
         }
         if !outputs.iter().any(|output| output.name == ARTICLE_IDS) {
             outputs.push(TensorMetadata::new(ARTICLE_IDS, Datatype::Bytes, &[-1]));
+        }
+        if self.contributions.is_some() {
+            outputs.push(TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]));
         }
         ModelMetadata {
             name: name.to_owned(),
@@ -88,6 +101,15 @@ impl ModelFile {
             properties: [(DIGEST.to_owned(), self.digest.clone())].into(),
         }
     }
+}
+
+/// What explains the scores of a bundle's ranker; bundles of before there was such a file serve without.
+fn contributions(bundle: &Bundle) -> Result<Option<Arc<Contributions>>, BundleError> {
+    if !bundle.has(CONTRIBUTIONS) {
+        return Ok(None);
+    }
+    let contributions = Contributions::read(&bundle.read(CONTRIBUTIONS)?, &bundle.manifest().ranking.features);
+    contributions.map(|read| Some(Arc::new(read))).map_err(|reason| bundle.invalid(CONTRIBUTIONS, reason))
 }
 
 /// A bundle's graph must take what its manifest says that rankers are given.

@@ -3,6 +3,7 @@
 use catalog::{articles::Articles, index::Neighbour};
 use dataplane::{Context, Result};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     features::{Plan, RequestFeatures},
@@ -26,8 +27,8 @@ pub(crate) struct Explanation {
 struct Explained {
     article_id: String,
     score: f64,
-    /// Nothing where the ranker had no words for it.
-    explanation: Option<String>,
+    /// The ranker's words, or its object where they are one; nothing where it had none for it.
+    explanation: Option<Value>,
 }
 
 /// Asks the ranker for explanations of these scores and rows.
@@ -50,9 +51,14 @@ pub(crate) async fn explain(
     };
     let explained = best.iter().zip(ids).zip(texts).map(|((&(score, _), article_id), explanation)| {
         let article_id = article_id.to_owned();
-        Explained { article_id, score: widened(score), explanation }
+        Explained { article_id, score: widened(score), explanation: explanation.map(structured) }
     });
     Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained.collect() })
+}
+
+/// An explanation as it is told: as an object, if it is the text of one.
+fn structured(text: String) -> Value {
+    serde_json::from_str::<Map<_, _>>(&text).map_or(Value::String(text), Value::Object)
 }
 
 /// The number that is written as the FP32 is: a JSON value knows no FP32, and would show digits that the ranking does not have.
@@ -64,7 +70,15 @@ fn widened(score: f32) -> f64 {
 mod tests {
     use serde_json::json;
 
-    use super::widened;
+    use super::{structured, widened};
+
+    #[test]
+    fn the_text_of_an_object_becomes_one_and_any_other_stays_a_text() {
+        assert_eq!(structured(r#"{"base": -3.1}"#.to_owned()), json!({"base": -3.1}));
+        for text in ["", "42", "[1]", "{", "{} and more", "It suits you."] {
+            assert_eq!(structured(text.to_owned()), json!(text));
+        }
+    }
 
     #[test]
     fn a_score_is_written_as_in_the_ranking() {
