@@ -96,9 +96,7 @@ def query_tower(
 def _averages(
     p: Params, vectors: jax.Array, weights: jax.Array, days: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Averages of histories [B, 16 · half-lives], and how much each is of: log(1 + weight) [B,
-    half-lives].
-    """
+    """Averages of histories [B, 16 · half-lives], and of how much each is: log(1 + weight) [B, half-lives]."""
     averages, amounts = [], []
     for i, rate in enumerate(_rates()):
         fading = weights * jnp.exp(-rate * days)
