@@ -35,8 +35,7 @@ DEFAULT_DAYS = 7
 NEIGHBOURS = 100
 ITERATIONS = 15
 ALS_NAMES = ("factors", "alpha", "regularization")  # alpha is the weight of a purchase
-# With few purchases a customer, few factors and much
-# regularization are best.
+# With few purchases a customer, few factors and much regularization are best.
 ALS_GRID = (
     (16, 10.0, 30.0),
     (16, 10.0, 100.0),
@@ -179,12 +178,10 @@ def validation(purchases: Interactions, window: dict, seed: int) -> Trial | None
 
 def popularity(past: Past, days: float | None) -> np.ndarray:
     """What was bought most often in the last `days` days, or ever: [n, LENGTH]."""
-    bought = past.purchases.article
+    counted = past.purchases
     if days is not None:
-        bought = bought[past.purchases.day >= past.until - days]
-    sold = np.bincount(bought, minlength=past.purchases.articles).astype(np.float32)
-    one = np.ones((len(past.bought), 1), np.float32)
-    return interactions.top(one, sold[:, None], past.bought, LENGTH)
+        counted = counted.where(counted.day >= past.until - days)
+    return interactions.most_bought(counted, past.bought, LENGTH)
 
 
 def item_cosine(past: Past) -> np.ndarray:
@@ -239,8 +236,15 @@ def ease(past: Past, strength: float, most: int = EASE_ARTICLES) -> tuple[np.nda
 
     Nothing for a customer who bought none of these.
     """
-    kept, gram = co_purchases(past, most)
-    return ease_lists(past, kept, ease_weights(gram, strength)), len(kept)
+    takes_long = min(past.purchases.articles, most) > TUNING_ARTICLES
+    with progress_bar("EASE^R", 2) if takes_long else nullcontext() as bar:
+        kept, gram = co_purchases(past, most)
+        if bar:
+            bar.advance()
+        weights = ease_weights(gram, strength)
+        if bar:
+            bar.advance()
+    return ease_lists(past, kept, weights), len(kept)
 
 
 def co_purchases(past: Past, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -33,8 +33,8 @@ NAMES = {
     "served": "served",
     "oracle": "oracle",
 }
-SEGMENTS = {"history": "articles bought before", "age_group": "age"}
-HISTORIES = {"new": "none", "short": "1-5", "long": "6 or more"}
+SEGMENTS = {"history": "bought before", "age_group": "age"}
+HISTORIES = {"new": "nothing", "short": "1-5 articles", "long": "6 or more"}
 COLOURS = {
     "popularity": "#9aa5b1",
     "recent_popularity": "#7b8794",
@@ -65,7 +65,7 @@ def show(metrics: dict) -> None:
         parts = metrics["segments"][by]
         titles = [f"{HISTORIES.get(name, name)} ({part['customers']:,})" for name, part in parts.items()]
         rows = [[NAMES[n], *(_mean(part["ndcg_at_12"][n]) for part in parts.values())] for n in _names(lists)]
-        _table(f"NDCG@12 by {title} (and customers)", ["list", *titles], rows)
+        _table(f"NDCG@12 by segment: {title} (and customers)", ["list", *titles], rows)
     say(
         f"Left out: {counts['without_new_purchase']:,} customers who bought nothing new. "
         f"Unknown before the test split: {counts['unknown_in_training']:,} of those evaluated."
@@ -79,14 +79,12 @@ def show(metrics: dict) -> None:
 def verdict(metrics: dict) -> list[str]:
     """What the numbers say, in plain sentences."""
     differences = metrics["ndcg_at_12_differences"]
+    said = {1: "is better than", 0: "can't be told from", -1: "is WORSE than"}
     sentences = [
-        {
-            1: f"What is served is better than {name}: NDCG@12 {_with_interval(value, '+')}.",
-            0: f"What is served can't be told from {name}: NDCG@12 {_with_interval(value, '+')}.",
-            -1: f"What is served is WORSE than {name}: NDCG@12 {_with_interval(value, '+')}.",
-        }[_sign(value)]
+        f"{what} {said[_sign(value)]} {name}: NDCG@12 {_with_interval(value, '+')}."
+        for own, what in (("served", "What is served"), ("retrieval", "Retrieval's order"))
         for other, name in NAMES.items()
-        if other != "retrieval" and (value := differences.get(f"served_minus_{other}"))
+        if other != "retrieval" and (value := differences.get(f"{own}_minus_{other}"))
     ]
     order = differences["served_minus_retrieval"]
     sentences.append(

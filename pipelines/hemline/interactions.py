@@ -161,6 +161,12 @@ def top(queries: np.ndarray, embeddings: np.ndarray, bought: Baskets, count: int
     )
 
 
+def most_bought(purchases: Interactions, bought: Baskets, count: int) -> np.ndarray:
+    """What has the most purchases, for each customer of `bought` without what they bought: [n, count]."""
+    sold = np.bincount(purchases.article, minlength=purchases.articles).astype(np.float32)
+    return top(np.ones((len(bought), 1), np.float32), sold[:, None], bought, count)
+
+
 def ranked(
     scores: Callable[[int, int], np.ndarray], bought: Baskets, articles: int, count: int, title: str = "rank"
 ) -> np.ndarray:

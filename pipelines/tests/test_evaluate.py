@@ -95,11 +95,12 @@ def test_segments_add_up_to_the_whole(evaluated):
             assert np.average(means, weights=sizes) == pytest.approx(whole["ndcg_at_12"]["mean"])
 
 
-def test_what_is_served_is_compared_with_each_of_the_baselines_by_customer(evaluated):
+def test_what_is_served_and_retrieval_are_compared_with_each_of_the_baselines_by_customer(evaluated):
     metrics = evaluated[0]
-    for other in evaluate.COMPARED:
-        difference = metrics["ndcg_at_12_differences"][f"served_minus_{other}"]
-        means = [metrics["lists"][name]["ndcg_at_12"]["mean"] for name in ("served", other)]
+    pairs = {(own, other) for own in ("served", "retrieval") for other in evaluate.COMPARED}
+    for own, other in pairs | {("served", "retrieval")}:
+        difference = metrics["ndcg_at_12_differences"][f"{own}_minus_{other}"]
+        means = [metrics["lists"][name]["ndcg_at_12"]["mean"] for name in (own, other)]
         assert difference["mean"] == pytest.approx(means[0] - means[1])
         assert difference["low"] <= difference["mean"] <= difference["high"]
 
@@ -223,6 +224,22 @@ def test_the_verdict_says_it_plainly(served, order, expected):
         {"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"}
     )
     assert all(words in sentence for words, sentence in zip(expected, sentences, strict=True))
+
+
+def test_the_verdict_compares_what_is_served_and_retrieval_with_every_baseline_there_is():
+    worse, same = difference(-0.02, -0.01), difference(-0.01, 0.01)
+    names = ("served_minus_retrieval", "served_minus_ease", "retrieval_minus_ease", "retrieval_minus_als")
+    differences = {name: worse for name in names} | {"served_minus_als": same}
+    said = evaluation_report.verdict(
+        {"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"}
+    )
+    assert [s.split(":")[0] for s in said] == [
+        "What is served can't be told from ALS",
+        "What is served is WORSE than EASE^R",
+        "Retrieval's order is WORSE than ALS",
+        "Retrieval's order is WORSE than EASE^R",
+        "The ranker makes the order WORSE than retrieval's",
+    ]
 
 
 def test_a_random_split_is_said_to_show_little():
