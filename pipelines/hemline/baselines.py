@@ -26,6 +26,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from hemline import interactions, rankings
+from hemline.errors import DataError
 from hemline.interactions import Baskets, Interactions
 from hemline.report import Bar, progress_bar, say
 
@@ -262,10 +263,15 @@ def co_purchases(past: Past, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ease_weights(gram: np.ndarray, strength: float) -> np.ndarray:
-    """B = I - P · diag(1 / diag P) with P = (gram + λI)⁻¹: float32 [k, k], its diagonal 0."""
+    """B = I - P · diag(1 / diag P) with P = (gram + λI)⁻¹: float32 [k, k], its diagonal 0.
+
+    Raises DataError where λ is too small for single precision.
+    """
     regular = gram.astype(np.float32, order="F")  # a copy: both steps of LAPACK are in place
     np.fill_diagonal(regular, regular.diagonal() + strength)
-    lower, _ = lapack.spotrf(regular, lower=1, overwrite_a=1)
+    lower, indefinite = lapack.spotrf(regular, lower=1, overwrite_a=1)
+    if indefinite:
+        raise DataError(f"EASE^R: λ = {strength:g} is too small for the purchases at hand")
     inverse, _ = lapack.spotri(lower, lower=1, overwrite_c=1)
     inverse += np.tril(inverse, -1).T
     inverse /= -inverse.diagonal()

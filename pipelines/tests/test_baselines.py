@@ -5,6 +5,7 @@ import pytest
 
 from hemline import baselines, evaluate, interactions, rankings
 from hemline.baselines import Past
+from hemline.errors import DataError
 from hemline.interactions import Interactions
 
 
@@ -98,6 +99,11 @@ def test_ease_is_its_definition():
     weights = baselines.ease_weights(gram, 2.0)
     np.testing.assert_allclose(weights, expected, atol=1e-6)
     assert (np.diag(weights) == 0).all()
+
+
+def test_a_lambda_that_single_precision_cant_take_is_refused():
+    with pytest.raises(DataError, match="λ = 0 is too small"):
+        baselines.ease_weights(np.ones((3, 3), np.float32), 0.0)
 
 
 def test_ease_ranks_by_history_times_weights():
