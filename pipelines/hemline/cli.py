@@ -240,15 +240,21 @@ def evaluate(
     customers: Annotated[
         int, typer.Option(min=1, help="With --rankers: at most so many, drawn by the bundle's seed.")
     ] = 50,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            help="Also make and measure neighbours, ALS, EASE^R and tuned popularity; not with --rankers."
+        ),
+    ] = True,
     binaries: Binaries = Path("target/release"),
     llm_url: LlmUrl = None,
     llm_model: LlmModel = None,
 ) -> None:
-    """Measure a bundle on the test days, beside popularity and the oracle; or rankers, as they are served."""
+    """Measure a bundle on the test days, beside baselines and the oracle; or rankers, as they are served."""
     if rankers is None:
         from hemline import evaluate as step
 
-        step.evaluate(work, bundle, plot)
+        step.evaluate(work, bundle, plot, baselines)
         return
     from hemline import evaluate_rankers
     from hemline.run import output, refusals

@@ -1,7 +1,8 @@
 """Evaluates a bundle's own files on the test week: is what is served better than showing everyone what sells?
 
-Four lists of the same customers are compared, each without what the customer had already bought:
+Lists of the same customers are compared, each without what the customer had already bought:
 popularity  what sold most in the last seven days before the test window
+(baselines) what else a recommender has to beat: see `hemline.baselines`
 retrieval   the 100 articles that the bundle's index finds for the query, best first
 served      the same 100, in the order of the ranker: what a request is answered with
 oracle      the true probabilities, where the data are generated: the best that any list can do
@@ -21,24 +22,26 @@ import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.table import Table
 from usearch.index import Index
 
 from hemline import bundle as bundles
-from hemline import embeddings, interactions, outputs, rankings, retrieval
+from hemline import embeddings, evaluation_report, interactions, outputs, rankings, retrieval
 from hemline.errors import DataError
 from hemline.history import History
 from hemline.interactions import Baskets, Interactions
-from hemline.report import console, progress_bar, say
-from hemline.schema import ARTICLES, CUSTOMERS, FEATURES_JSON, ORACLE
+from hemline.report import progress_bar, say
+from hemline.schema import AGE_GROUPS, ARTICLES, CUSTOMERS, FEATURES_JSON, OLDEST_AGE_GROUP, ORACLE
 
 CANDIDATES = 100
 POPULAR_DAYS = 7
 # More customers would narrow the intervals little and take long.
 MOST_CUSTOMERS = 20_000
 CHUNK = 200  # customers a call of the ranker
-COLUMNS = {"recall_at_100": "Recall@100", "ndcg_at_12": "NDCG@12", "map_at_12": "MAP@12"}
-COLOURS = {"popularity": "#9aa5b1", "retrieval": "#6fa8dc", "served": "#3b6ea5", "oracle": "#d9c27a"}
+# What is served, and retrieval, are compared with each of these, where there is such a list.
+COMPARED = ("popularity", "recent_popularity", "als", "ease")
+# Upper bound (inclusive, articles bought before the test window) of each length of history; the last is open.
+HISTORIES = ((0, "new"), (5, "short"))
+LONGEST_HISTORY = "long"
 
 
 @dataclass(frozen=True)
@@ -53,29 +56,36 @@ class Question:
     unknown: np.ndarray  # bool [n], customers without a purchase before the test window
 
 
-def evaluate(work: Path, bundle: Path, plot: Path | None = None) -> dict:
+def evaluate(work: Path, bundle: Path, plot: Path | None = None, with_baselines: bool = True) -> dict:
     """Evaluate `bundle` on the test split of `work`: print, plot (default `work/evaluation.png`), and record.
 
-    The numbers go into the manifest's `metrics` and are returned. Raises DataError where there is no bundle,
-    it is of other data than `work`, or the test split has no customer to ask about.
+    The numbers go into the manifest's `metrics` and are returned. Without baselines, which take a minute for
+    400,000 purchases, only popularity is beside the bundle's lists. Raises DataError where there is no
+    bundle, it is of other data than `work`, or the test split has no customer to ask about.
     """
     manifest = bundles.read_manifest(bundle)
     purchases, window = interactions.read(work), interactions.window(work)
     refuse_other_data(work, bundle, manifest)
     true = true_ranking(work)
     question = ask(purchases, window, manifest["seed"], among=true and np.unique(true[0]))
-    lists = {"popularity": popularity(purchases, window, question)}
+    lists, settings = {"popularity": popularity(purchases, window, question)}, {}
+    if with_baselines:
+        from hemline import baselines  # slow to import, needed here only
+
+        others, settings = baselines.make(purchases, window, question.bought, manifest["seed"])
+        lists |= others
     lists |= bundle_lists(work, bundle, manifest, question)
     if true:
         lists["oracle"] = oracle(true, question)
 
-    metrics = measure(lists, question, manifest["seed"])
-    metrics["split"] = window["split"]
+    sold = np.bincount(purchases.of("train", "validation").article, minlength=question.articles)
+    metrics = measure(lists, question, sold, segments(work, question), manifest["seed"])
+    metrics |= {"split": window["split"], "baselines": settings}
     bundles.write_manifest(bundle, manifest | {"metrics": metrics})
-    show(metrics)
-    for sentence in verdict(metrics):
+    evaluation_report.show(metrics)
+    for sentence in evaluation_report.verdict(metrics):
         say(sentence)
-    draw(metrics, plot or work / "evaluation.png")
+    evaluation_report.draw(metrics, plot or work / "evaluation.png")
     return metrics
 
 
@@ -125,9 +135,7 @@ def popularity(purchases: Interactions, window: dict, question: Question) -> np.
         # The split ends the day before the test window; a day without sales still is one of the seven.
         last = (np.datetime64(window["test_start"]) - np.datetime64(window["first"])).astype(int) - 1
         before = before.where(before.day > last - POPULAR_DAYS)
-    sold = np.bincount(before.article, minlength=question.articles).astype(np.float32)
-    one = np.ones((len(question.truth), 1), np.float32)
-    return interactions.top(one, sold[:, None], question.bought, CANDIDATES)
+    return interactions.most_bought(before, question.bought, CANDIDATES)
 
 
 def true_ranking(work: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -258,121 +266,86 @@ def rank(bundle: Path, manifest: dict, articles: pa.Table, found: np.ndarray, cu
     return ordered
 
 
-def measure(lists: dict[str, np.ndarray], question: Question, seed: int) -> dict:
-    """Every metric of every list with its interval, the differences that matter, and who was counted."""
+def segments(work: Path, question: Question) -> dict[str, dict[str, np.ndarray]]:
+    """Which customers are in each segment, by history and by age group: bool [n]; empty ones are left out.
+
+    History is how many articles were bought before the test window.
+    """
+    sizes = question.bought.sizes()
+    bounds = [bound for bound, _ in HISTORIES]
+    lengths = [name for _, name in HISTORIES] + [LONGEST_HISTORY]
+    ages = pq.read_table(work / CUSTOMERS, columns=["age_group"])["age_group"].take(question.truth.customers)
+    groups = [name for _, name in AGE_GROUPS] + [OLDEST_AGE_GROUP]
+    found = {
+        "history": {name: np.searchsorted(bounds, sizes) == i for i, name in enumerate(lengths)},
+        "age_group": {name: np.array(ages.to_pylist()) == name for name in groups},
+    }
+    return {by: {name: rows for name, rows in parts.items() if rows.any()} for by, parts in found.items()}
+
+
+def measure(
+    lists: dict[str, np.ndarray],
+    question: Question,
+    sold: np.ndarray,
+    parts: dict[str, dict[str, np.ndarray]],
+    seed: int,
+) -> dict:
+    """Every metric of every list, the differences that matter, segments, and who was counted.
+
+    `sold` is how often each article was bought before: [articles]. `parts` are as `segments` returns them.
+    """
     sizes = question.truth.sizes()
     hits = {name: rankings.hits(found, question.truth, question.articles) for name, found in lists.items()}
     ndcg = {name: rankings.ndcg(hit, sizes) for name, hit in hits.items()}
     measured = {
         name: {
+            "recall_at_12": rankings.interval(rankings.recall(hit[:, : rankings.DEPTH], sizes), seed),
             "recall_at_100": rankings.interval(rankings.recall(hit, sizes), seed),
             "ndcg_at_12": rankings.interval(ndcg[name], seed),
             "map_at_12": rankings.interval(rankings.average_precision(hit, sizes), seed),
         }
         for name, hit in hits.items()
     }
-    strangers = ndcg if question.unknown.any() else {}
+    pairs = [
+        ("served", "retrieval"),
+        *((own, other) for own in ("served", "retrieval") for other in COMPARED),
+    ]
+    differences = {
+        f"{own}_minus_{other}": rankings.interval(ndcg[own] - ndcg[other], seed)
+        for own, other in pairs
+        if other in lists
+    }
     return {
         "lists": measured,
-        "ndcg_at_12_differences": {
-            "served_minus_popularity": rankings.interval(ndcg["served"] - ndcg["popularity"], seed),
-            "served_minus_retrieval": rankings.interval(ndcg["served"] - ndcg["retrieval"], seed),
-            "retrieval_minus_popularity": rankings.interval(ndcg["retrieval"] - ndcg["popularity"], seed),
-        },
+        "beyond_accuracy": {name: _beyond(found, sold, seed) for name, found in lists.items()},
+        "ndcg_at_12_differences": differences,
         "customers": {
             "evaluated": len(sizes),
             "without_new_purchase": question.without_truth,
             "unknown_in_training": int(question.unknown.sum()),
         },
-        "unknown_customers_ndcg_at_12": {
-            name: float(values[question.unknown].mean()) for name, values in strangers.items()
+        "segments": {
+            by: {name: _segment(ndcg, rows, seed) for name, rows in groups.items()}
+            for by, groups in parts.items()
         },
     }
 
 
-def show(metrics: dict) -> None:
-    """The metrics as a table."""
-    counts = metrics["customers"]
-    title = f"Test split ({metrics['split']}), {counts['evaluated']:,} customers"
-    table = Table(title=title, title_justify="left")
-    table.add_column("list")
-    for name in COLUMNS.values():
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, measured in metrics["lists"].items():
-        table.add_row(name, *(_with_interval(measured[key]) for key in COLUMNS))
-    console().print(table)
-    say(
-        f"Left out: {counts['without_new_purchase']:,} customers who bought nothing new. "
-        f"Unknown before the test split: {counts['unknown_in_training']:,} of those evaluated."
-    )
-    for name, value in metrics["unknown_customers_ndcg_at_12"].items():
-        say(f"  NDCG@12 of {name} for the unknown: {value:.4f}")
+def _beyond(ranking: np.ndarray, sold: np.ndarray, seed: int) -> dict:
+    """What a list shows, whether it is bought or not. Coverage and exposure are of all customers together."""
+    return {
+        "coverage_at_12": rankings.coverage(ranking, len(sold)),
+        "exposure_gini_at_12": rankings.exposure_gini(ranking, len(sold)),
+        "novelty_at_12": rankings.interval(rankings.novelty(ranking, sold), seed),
+    }
 
 
-def verdict(metrics: dict) -> list[str]:
-    """What the numbers say, in plain sentences."""
-    differences = metrics["ndcg_at_12_differences"]
-    served, order = (differences[f"served_minus_{other}"] for other in ("popularity", "retrieval"))
-    sentences = [
-        {
-            1: f"What is served is better than popularity: NDCG@12 {_with_interval(served, '+')}.",
-            0: f"What is served can't be told from popularity: NDCG@12 {_with_interval(served, '+')}.",
-            -1: f"What is served is WORSE than popularity: NDCG@12 {_with_interval(served, '+')}.",
-        }[_sign(served)],
-        {
-            1: f"The ranker's order is better than retrieval's: NDCG@12 {_with_interval(order, '+')}.",
-            0: f"The ranker's order can't be told from retrieval's: NDCG@12 {_with_interval(order, '+')}.",
-            -1: f"The ranker makes the order WORSE than retrieval's: NDCG@12 {_with_interval(order, '+')}.",
-        }[_sign(order)],
-    ]
-    lists = metrics["lists"]
-    if "oracle" in lists:
-        found, possible = (lists[name]["recall_at_100"]["mean"] for name in ("retrieval", "oracle"))
-        popular, best = (lists[name]["ndcg_at_12"]["mean"] for name in ("popularity", "oracle"))
-        if possible and best:
-            sentences.append(
-                f"Of what the oracle can find, retrieval finds {found / possible:.0%} (Recall@100); "
-                f"of its NDCG@12, popularity has {popular / best:.0%}."
-            )
-    if metrics["split"] == "random":
-        sentences.append(
-            "The data have too few days for a temporal split: test purchases are a random part of the same "
-            "days as training. That shows that every step runs, and how well a basket is completed; it can't "
-            "show how well next week is predicted, and popularity here knows the very days it is asked about."
-        )
-    return sentences
-
-
-def draw(metrics: dict, path: Path) -> None:
-    """Bars with intervals: a panel a metric, a bar a list."""
-    from matplotlib.figure import Figure  # slow to import, needed here only
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    names = list(metrics["lists"])
-    for axes, (key, title) in zip(figure.subplots(1, len(COLUMNS)), COLUMNS.items(), strict=True):
-        values = [metrics["lists"][name][key] for name in names]
-        means = [v["mean"] for v in values]
-        errors = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
-        axes.bar(names, means, yerr=errors, capsize=4, color=[COLOURS[name] for name in names])
-        for i, value in enumerate(values):
-            axes.annotate(
-                f"{value['mean']:.3f}", (i, value["high"]), (0, 3), textcoords="offset points", ha="center"
-            )
-        axes.set_title(title)
-        axes.margins(y=0.12)
-        axes.spines[["top", "right"]].set_visible(False)
-    counts, split = metrics["customers"]["evaluated"], metrics["split"]
-    figure.suptitle(f"{counts:,} customers, {split} split; whiskers: 95 % bootstrap intervals")
-    figure.savefig(path, dpi=120)
-
-
-def _with_interval(value: dict[str, float], sign: str = "") -> str:
-    return f"{value['mean']:{sign}.4f} [{value['low']:{sign}.4f}, {value['high']:{sign}.4f}]"
-
-
-def _sign(difference: dict[str, float]) -> int:
-    """1 or -1 where the interval leaves out 0, else 0."""
-    return (difference["low"] > 0) - (difference["high"] < 0)
+def _segment(ndcg: dict[str, np.ndarray], rows: np.ndarray, seed: int) -> dict:
+    """How many customers these are, and each list's NDCG@12 for them."""
+    return {
+        "customers": int(rows.sum()),
+        "ndcg_at_12": {name: rankings.interval(values[rows], seed) for name, values in ndcg.items()},
+    }
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -259,25 +259,19 @@ def measure(lists: dict[str, np.ndarray], replays: dict[str, Replay], question: 
     precision = {name: rankings.average_precision(hit, sizes) for name, hit in hits.items()}
     measured = {
         name: {
-            "ndcg_at_12": with_error(ndcg[name], seed),
-            "map_at_12": with_error(precision[name], seed),
+            "ndcg_at_12": rankings.interval(ndcg[name], seed),
+            "map_at_12": rankings.interval(precision[name], seed),
             **served_numbers(replays.get(name)),
         }
         for name in lists
     }
     differences = {
-        f"{name}_minus_{base}": with_error(ndcg[name] - ndcg[base], seed)
+        f"{name}_minus_{base}": rankings.interval(ndcg[name] - ndcg[base], seed)
         for base in (RETRIEVAL, POPULARITY, "gbdt")
         for name in lists
         if base in lists and name != base and not (name == POPULARITY and base == RETRIEVAL)
     }
     return {"customers": len(sizes), "rankers": measured, "ndcg_at_12_differences": differences}
-
-
-def with_error(values: np.ndarray, seed: int) -> dict[str, float]:
-    """Mean over customers, its standard error and its 95 % bootstrap interval."""
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-    return {**rankings.interval(values, seed), "standard_error": error}
 
 
 def served_numbers(replay: Replay | None) -> dict:

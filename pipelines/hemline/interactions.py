@@ -5,6 +5,7 @@ sorted by id). Thirty million purchases fit in a few hundred megabytes this way.
 """
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,18 +178,37 @@ def top(queries: np.ndarray, embeddings: np.ndarray, bought: Baskets, count: int
 
     Exact. Ties go to the smaller row. A catalogue with too few articles left gives -1 at the end of a row.
     """
-    chosen = np.full((len(queries), count), -1, np.int64)
-    takes_long = len(queries) * len(embeddings) > LONG
-    with progress_bar("exact search", len(queries)) if takes_long else nullcontext() as bar:
-        for start in range(0, len(queries), 512):
-            scores = queries[start : start + 512] @ embeddings.T
-            stop = start + len(scores)
+    return ranked(
+        lambda start, stop: queries[start:stop] @ embeddings.T, bought, len(embeddings), count, "exact search"
+    )
+
+
+def most_bought(purchases: Interactions, bought: Baskets, count: int) -> np.ndarray:
+    """What has the most purchases, for each customer of `bought` without what they bought: [n, count]."""
+    sold = np.bincount(purchases.article, minlength=purchases.articles).astype(np.float32)
+    return top(np.ones((len(bought), 1), np.float32), sold[:, None], bought, count)
+
+
+def ranked(
+    scores: Callable[[int, int], np.ndarray], bought: Baskets, articles: int, count: int, title: str = "rank"
+) -> np.ndarray:
+    """The articles with the largest score, best first, without what was already bought: [n, count].
+
+    `scores(start, stop)` makes a new array [stop - start, articles] for these customers of `bought`; what it
+    gives -inf is left out. Ties and short rows are as in `top`.
+    """
+    chosen = np.full((len(bought), count), -1, np.int64)
+    takes_long = len(bought) * articles > LONG
+    with progress_bar(title, len(bought)) if takes_long else nullcontext() as bar:
+        for start in range(0, len(bought), 512):
+            stop = min(start + 512, len(bought))
+            found = scores(start, stop)
             low, high = bought.offsets[start], bought.offsets[stop]
-            rows = np.repeat(np.arange(len(scores)), np.diff(bought.offsets[start : stop + 1]))
-            scores[rows, bought.articles[low:high]] = -np.inf
-            chosen[start:stop, : scores.shape[1]] = best(scores, count)
+            rows = np.repeat(np.arange(len(found)), np.diff(bought.offsets[start : stop + 1]))
+            found[rows, bought.articles[low:high]] = -np.inf
+            chosen[start:stop, : found.shape[1]] = best(found, count)
             if bar:
-                bar.advance(len(scores))
+                bar.advance(len(found))
     return chosen
 
 

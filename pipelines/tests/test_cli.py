@@ -60,6 +60,16 @@ def test_options_reach_the_step(monkeypatch, tmp_path):
     assert calls == [(out, "tiny", 42, 300, None, None, 56)]
 
 
+@pytest.mark.parametrize(("flags", "wanted"), [([], True), (["--no-baselines"], False)])
+def test_baselines_are_made_unless_they_are_not_wanted(monkeypatch, tmp_path, flags, wanted):
+    from hemline import evaluate
+
+    calls = []
+    monkeypatch.setattr(evaluate, "evaluate", lambda *arguments: calls.append(arguments))
+    assert run_main(monkeypatch, "evaluate", "--work", str(tmp_path), "--bundle", str(tmp_path), *flags) == 0
+    assert calls == [(tmp_path, tmp_path, None, wanted)]
+
+
 def test_a_fault_of_the_program_is_not_taken_for_bad_data(monkeypatch, tmp_path):
     from hemline import generate
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trained
 
-from hemline import bundle, embeddings, evaluate, interactions, rankings, retrieval, towers
+from hemline import bundle, embeddings, evaluate, evaluation_report, interactions, rankings, retrieval, towers
 from hemline.errors import DataError
 
 HIT = np.array([[True, False, True, False], [False, False, False, False]])
@@ -44,6 +44,81 @@ def test_an_interval_holds_the_mean_and_shrinks_with_customers():
     assert many["high"] - many["low"] < (few["high"] - few["low"]) / 3
 
 
+def test_the_standard_error_is_that_of_the_mean_over_customers():
+    values = np.array([0.0, 1.0, 1.0, 0.0])
+    assert rankings.interval(values, seed=1)["standard_error"] == pytest.approx(np.std(values, ddof=1) / 2)
+    assert rankings.interval(values[:1], seed=1)["standard_error"] == 0
+
+
+def test_equal_exposure_has_a_gini_of_0_and_one_article_for_all_nearly_1():
+    everything = np.arange(20).reshape(10, 2)
+    assert rankings.exposure_gini(everything, 20) == pytest.approx(0)
+    assert rankings.exposure_gini(np.full((10, 1), 3), 20) == pytest.approx(1 - 1 / 20)
+    assert rankings.exposure_gini(np.array([[0, 1], [0, 2]]), 3) == pytest.approx(1 / 6)
+    assert rankings.exposure_gini(np.full((2, 3), -1), 20) is None
+
+
+def test_coverage_counts_the_articles_that_anybody_is_shown_on_top():
+    ranking = np.array([[0, 1, 9], [1, 2, 9], [-1, -1, -1]])
+    assert rankings.coverage(ranking, 10, depth=2) == pytest.approx(0.3)
+
+
+def test_what_few_buy_is_novel_and_what_nobody_bought_is_so_to_a_finite_degree():
+    sold = np.array([6, 1, 0, 0, 0])
+    bits = rankings.novelty(np.array([[0], [1], [2], [-1]]), sold)
+    assert bits[:3] == pytest.approx([-np.log2(7 / 12), -np.log2(2 / 12), -np.log2(1 / 12)])
+    assert bits[3] == 0
+    assert rankings.novelty(np.array([[0, 1, -1]]), sold)[0] == pytest.approx(bits[:2].mean())
+
+
+def test_segments_are_by_what_was_bought_before_and_by_age_and_each_customer_is_in_one(
+    trained_work, evaluated
+):
+    purchases, window = interactions.read(trained_work), interactions.window(trained_work)
+    question = evaluate.ask(purchases, window, seed=42)
+    parts = evaluate.segments(trained_work, question)
+    sizes = question.bought.sizes()
+    assert (parts["history"]["new"] == question.unknown).all()
+    assert set(sizes[parts["history"]["short"]]) <= set(range(1, 6))
+    assert sizes[parts["history"]["long"]].min() >= 6
+    for groups in parts.values():
+        assert (np.sum(list(groups.values()), axis=0) == 1).all()
+
+
+def test_segments_add_up_to_the_whole(evaluated):
+    metrics = evaluated[0]
+    for parts in metrics["segments"].values():
+        sizes = [part["customers"] for part in parts.values()]
+        assert sum(sizes) == metrics["customers"]["evaluated"]
+        for name, whole in metrics["lists"].items():
+            means = [part["ndcg_at_12"][name]["mean"] for part in parts.values()]
+            assert np.average(means, weights=sizes) == pytest.approx(whole["ndcg_at_12"]["mean"])
+
+
+def test_what_is_served_and_retrieval_are_compared_with_each_of_the_baselines_by_customer(evaluated):
+    metrics = evaluated[0]
+    pairs = {(own, other) for own in ("served", "retrieval") for other in evaluate.COMPARED}
+    for own, other in pairs | {("served", "retrieval")}:
+        difference = metrics["ndcg_at_12_differences"][f"{own}_minus_{other}"]
+        means = [metrics["lists"][name]["ndcg_at_12"]["mean"] for name in (own, other)]
+        assert difference["mean"] == pytest.approx(means[0] - means[1])
+        assert difference["low"] <= difference["mean"] <= difference["high"]
+
+
+def test_all_numbers_are_finite_json(evaluated):
+    json.dumps(evaluated[0], allow_nan=False)
+
+
+def test_without_baselines_the_bundle_is_measured_beside_popularity_alone(
+    trained_work, made_bundle, evaluated, tmp_path
+):
+    other = shutil.copytree(made_bundle, tmp_path / "bundle")
+    metrics = evaluate.evaluate(trained_work, other, tmp_path / "plot.png", with_baselines=False)
+    assert set(metrics["lists"]) == {"popularity", "retrieval", "served", "oracle"}
+    assert metrics["baselines"] == {}
+    assert metrics["lists"]["served"] == evaluated[0]["lists"]["served"]
+
+
 def test_the_numbers_go_into_the_manifest_and_change_nothing_else(made_bundle, evaluated):
     metrics, _ = evaluated
     manifest = bundle.read_manifest(made_bundle)
@@ -53,7 +128,7 @@ def test_the_numbers_go_into_the_manifest_and_change_nothing_else(made_bundle, e
 
 def test_no_list_is_better_than_the_oracle_and_reordering_keeps_recall(evaluated):
     lists = evaluated[0]["lists"]
-    assert set(lists) == {"popularity", "retrieval", "served", "oracle"}
+    assert set(lists) == set(evaluation_report.NAMES)
     assert lists["served"]["recall_at_100"] == lists["retrieval"]["recall_at_100"]
     for measured in lists.values():
         for value in measured.values():
@@ -147,12 +222,32 @@ def difference(low: float, high: float) -> dict[str, float]:
 )
 def test_the_verdict_says_it_plainly(served, order, expected):
     differences = {"served_minus_popularity": served, "served_minus_retrieval": order}
-    sentences = evaluate.verdict({"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"})
+    sentences = evaluation_report.verdict(
+        {"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"}
+    )
     assert all(words in sentence for words, sentence in zip(expected, sentences, strict=True))
+
+
+def test_the_verdict_compares_what_is_served_and_retrieval_with_every_baseline_there_is():
+    worse, same = difference(-0.02, -0.01), difference(-0.01, 0.01)
+    names = ("served_minus_retrieval", "served_minus_ease", "retrieval_minus_ease", "retrieval_minus_als")
+    differences = {name: worse for name in names} | {"served_minus_als": same}
+    said = evaluation_report.verdict(
+        {"ndcg_at_12_differences": differences, "lists": {}, "split": "temporal"}
+    )
+    assert [s.split(":")[0] for s in said] == [
+        "What is served can't be told from ALS",
+        "What is served is WORSE than EASE^R",
+        "Retrieval's order is WORSE than ALS",
+        "Retrieval's order is WORSE than EASE^R",
+        "The ranker makes the order WORSE than retrieval's",
+    ]
 
 
 def test_a_random_split_is_said_to_show_little():
     same = difference(0, 0)
     differences = {"served_minus_popularity": same, "served_minus_retrieval": same}
-    sentences = evaluate.verdict({"ndcg_at_12_differences": differences, "lists": {}, "split": "random"})
+    sentences = evaluation_report.verdict(
+        {"ndcg_at_12_differences": differences, "lists": {}, "split": "random"}
+    )
     assert "can't show how well next week is predicted" in sentences[-1]

@@ -59,12 +59,6 @@ def test_a_ranker_that_finds_what_is_bought_is_counted_as_better_than_one_that_d
     assert (difference["mean"], difference["low"]) == (1, 1)
 
 
-def test_the_standard_error_is_that_of_the_mean_over_customers():
-    values = np.array([0.0, 1.0, 1.0, 0.0])
-    error = evaluate_rankers.with_error(values, seed=1)["standard_error"]
-    assert error == pytest.approx(np.std(values, ddof=1) / 2)
-
-
 def test_what_an_llm_used_is_told_by_request_and_what_it_failed_by_candidate():
     replay = Replay([[]] * 3, [1.0, 2.0, 3.0], failed=0, degraded=1, usage=USAGE)
     numbers = evaluate_rankers.served_numbers(replay)
