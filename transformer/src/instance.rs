@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use catalog::filter::Filter;
 use dataplane::{Error, Result};
 use jiff::civil::{Date, DateTime};
 use serde::Deserialize;
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
+
+use crate::filter::{Columns, Conditions};
 
 /// The most ids in `exclude`.
 const MAX_EXCLUDE: u64 = 10_000;
@@ -40,6 +43,8 @@ pub(crate) struct Instance {
     #[serde(default)]
     #[validate(length(max = MAX_EXCLUDE, message = "expected at most 10000 ids"))]
     pub(crate) exclude: Vec<String>,
+    /// Conditions on article columns, which all articles of the answer meet.
+    pub(crate) filter: Option<Conditions>,
     /// In years, for a customer whose age the store does not know.
     #[validate(range(min = 0.0, max = 130.0, message = "expected years from 0 to 130"))]
     pub(crate) age: Option<f32>,
@@ -102,6 +107,14 @@ impl Instance {
         self.season()
     }
 
+    /// Checks the filter, where there is one.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with what was expected.
+    pub(crate) fn filter(&self, columns: &Columns) -> Result<Option<Filter>> {
+        self.filter.as_ref().map(|conditions| conditions.check(columns)).transpose()
+    }
+
     fn season(&self) -> Result<Season> {
         if self.query_emb.is_none() && (self.month_sin.is_some() || self.month_cos.is_some()) {
             return Err(Error::invalid("fields `month_sin` and `month_cos`: expected only beside `query_emb`"));
@@ -138,7 +151,7 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 /// As much of what was given as belongs into an answer.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use catalog::{
     articles::Articles,
     customers::Customers,
+    filter::Filter,
     index::{Index, Neighbour},
     store::OutOfStock,
 };
@@ -13,7 +14,7 @@ use dataplane::{Error, Result, Tensor};
 use crate::{
     customer::Customer,
     features::{Plan, RequestFeatures, history},
-    filter::{Excluded, OutOfStockRows},
+    filter::{Eligibility, Evaluated, OutOfStockRows},
     instance::{Instance, Season},
     query::QueryTower,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Retrieval {
     pub(crate) customers: Customers,
     pub(crate) index: Index,
     pub(crate) out_of_stock: OutOfStockRows,
+    pub(crate) filters: Evaluated,
 }
 
 /// What retrieval hands to ranking.
@@ -37,8 +39,8 @@ pub(crate) struct Candidates {
     pub(crate) request: RequestFeatures,
     /// Training did not know the customer.
     pub(crate) cold_start: bool,
-    /// Articles that the filter left.
-    pub(crate) eligible: usize,
+    /// Why they are fewer than wanted, where they are.
+    pub(crate) short: Option<String>,
 }
 
 /// One retrieval: everything it needs, so that it can move to a thread.
@@ -46,6 +48,7 @@ pub(crate) struct Job {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) instance: Arc<Instance>,
+    pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) customer: Arc<Customer>,
     pub(crate) out_of_stock: Arc<OutOfStock>,
     pub(crate) season: Season,
@@ -55,20 +58,25 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, index, out_of_stock } = self.retrieval.as_ref();
+        let Retrieval { articles, customers, index, out_of_stock, filters } = self.retrieval.as_ref();
         let customer = self.customer.as_ref();
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
             None => tower.embed(customers.vector(customer.row.unwrap_or(0)), customer.age, self.season)?.into(),
         };
-        let out_of_stock = out_of_stock.of(articles, &self.out_of_stock);
-        let excluded = Excluded::new(articles, customer.purchased.iter().chain(&self.instance.exclude), out_of_stock);
-        let neighbours = index.search(articles, &query, self.candidates, |row| excluded.allows(row));
-        let neighbours = neighbours.map_err(Error::internal)?;
+        let eligibility = Eligibility {
+            articles,
+            filter: self.filter.as_ref().map(|filter| filters.of(articles, filter)).transpose()?,
+            purchased: &customer.purchased,
+            exclude: &self.instance.exclude,
+            out_of_stock: out_of_stock.of(articles, &self.out_of_stock),
+        };
+        let eligible = eligibility.rows();
+        let neighbours = index.search(articles, &query, self.candidates, &eligible).map_err(Error::internal)?;
+        let short = (neighbours.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
         let request = RequestFeatures { age: customer.age, season: self.season, history };
         let features = self.plan.tensors(articles, &neighbours, &request)?;
-        let (eligible, cold_start) = (articles.len() - excluded.len(), customer.row.is_none());
-        Ok(Candidates { neighbours, features, request, cold_start, eligible })
+        Ok(Candidates { neighbours, features, request, cold_start: customer.row.is_none(), short })
     }
 }
