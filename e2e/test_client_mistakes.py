@@ -52,6 +52,19 @@ BOTH = {
     "an age out of range": (instance(age=200), ["row 0", "`age`", "0 to 130"]),
     "exclude that is no list": (instance(exclude="0108775015"), ["row 0", "`exclude`"]),
     "an id in exclude that is a number": (instance(exclude=["a", 5]), ["row 0", "`exclude[1]`"]),
+    "a filter that is no object": (instance(filter="red"), ["row 0", "`filter`", "an object"]),
+    "a filter on a column that is not there": (
+        instance(filter={"size": "M"}),
+        ["row 0", "`filter.size`", "`article_id`", "`price`"],
+    ),
+    "a number among a filter's texts": (
+        instance(filter={"index_name": {"in": ["a", 5]}}),
+        ["row 0", "`filter.index_name.in[1]`", "a string", "5"],
+    ),
+    "a text as a filter's bound": (
+        instance(filter={"price": {"gte": "1"}}),
+        ["`filter.price.gte`", "a number"],
+    ),
     "another ranker": (instance(ranker="best"), ["row 0", "`ranker`", "`ranking`"]),
     "a field nobody knows": (instance(exlude=[]), ["row 0", "`exlude`"]),
 }

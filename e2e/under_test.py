@@ -128,6 +128,10 @@ class Catalogue:
         """What articles are called."""
         return self._articles["prod_name"].take([self.rows[article] for article in articles]).to_pylist()
 
+    def values(self, attribute: str) -> dict[str, str]:
+        """An attribute's value of each article."""
+        return dict(zip(self.article_ids, self._articles[attribute].to_pylist(), strict=True))
+
     def queries(self, customers: np.ndarray) -> np.ndarray:
         """JAX's query embeddings of customers in the month of the questions."""
         ids, months = list(self.customer_ids[customers]), np.full(len(customers), self.month)

@@ -6,11 +6,15 @@ use arrow_array::{Array, DictionaryArray, Float32Array, StringArray, cast::AsArr
 
 use crate::{
     bundle::{Bundle, BundleError},
+    filter::{Column, Kind},
     mapped::Table,
 };
 
 /// The article table's file.
 pub const ARTICLES: &str = "retrieval/articles.arrow";
+
+/// The column of ids.
+pub(crate) const ARTICLE_ID: &str = "article_id";
 
 /// What is known of every article.
 pub struct Articles {
@@ -18,6 +22,7 @@ pub struct Articles {
     prod_names: StringArray,
     detail_descs: StringArray,
     attributes: Vec<Attribute>,
+    columns: Vec<(String, Column)>,
     embeddings: Float32Array,
     rows: HashMap<Box<str>, u32>,
 }
@@ -40,11 +45,11 @@ impl Articles {
         if rows != wanted || rows == 0 {
             return Err(bundle.invalid(ARTICLES, format!("{rows} articles, the manifest says {wanted}")));
         }
-        let ids = table.strings("article_id")?;
+        let ids = table.strings(ARTICLE_ID)?;
         let mut by_id = HashMap::with_capacity(rows);
         for (row, id) in (0_u32..).zip(ids.iter().flatten()) {
             if by_id.insert(Box::from(id), row).is_some() {
-                return Err(table.invalid("article_id", format!("{id} stands twice")));
+                return Err(table.invalid(ARTICLE_ID, format!("{id} stands twice")));
             }
         }
         let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
@@ -54,6 +59,7 @@ impl Articles {
             prod_names: table.strings("prod_name")?,
             detail_descs: table.strings("detail_desc")?,
             attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
+            columns: Column::all(&table)?,
             embeddings: table.vectors("embedding", embedding_size)?,
             rows: by_id,
         })
@@ -108,6 +114,15 @@ impl Articles {
     pub fn embedding(&self, row: u32) -> &[f32] {
         let size = self.embeddings.len() / self.len();
         &self.embeddings.values()[row as usize * size..][..size]
+    }
+
+    /// The columns that a filter can name, in the table's order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Kind)> {
+        self.columns.iter().map(|(name, column)| (name.as_str(), column.kind()))
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, column)| column)
     }
 
     /// All embeddings, row after row.

@@ -1,14 +1,21 @@
-//! Nearest neighbours: a mapped HNSW index, filtered inside the search, exact where it comes up short.
+//! Nearest neighbours: a mapped HNSW index, filtered inside the search; exact where few articles are allowed.
+
+use std::cmp::Ordering;
 
 use usearch::{Index as Usearch, IndexOptions, MetricKind, ScalarKind};
 
 use crate::{
     articles::Articles,
     bundle::{Bundle, BundleError},
+    rows::Rows,
 };
 
 /// The index's file.
 pub const INDEX: &str = "retrieval/articles.usearch";
+
+const WALK_IN_ROWS: usize = 40_000;
+/// How many products are added up beside each other.
+const LANES: usize = 8;
 
 /// An article near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +74,7 @@ impl Index {
         Ok(Self { usearch })
     }
 
-    /// The `count` best articles that `allow` lets pass, best first. Fewer only if fewer pass.
+    /// The `count` best of the rows that are allowed, best first; all of them where they are fewer.
     ///
     /// # Errors
     /// The index fails.
@@ -76,36 +83,77 @@ impl Index {
         articles: &Articles,
         query: &[f32],
         count: usize,
-        allow: impl Fn(u32) -> bool,
+        allowed: &Rows,
     ) -> Result<Vec<Neighbour>, IndexError> {
-        let row = |key: u64| u32::try_from(key).unwrap_or(u32::MAX);
-        let known = |row: u32| (row as usize) < articles.len();
-        let found = self.usearch.filtered_search(query, count, |key| known(row(key)) && allow(row(key)));
-        let found = found.map_err(|error| IndexError(error.to_string()))?;
-        if found.keys.len() < count.min(articles.len()) {
-            return Ok(exact(articles, query, count, allow));
+        if is_narrow(allowed.count(), articles.len()) {
+            return Ok(exact(articles, query, count, allowed));
         }
+        let neighbours = self.walk(query, count, allowed)?;
+        if neighbours.len() < count.min(allowed.count()) {
+            return Ok(exact(articles, query, count, allowed));
+        }
+        Ok(neighbours)
+    }
+
+    /// The same by walking the graph: most of the best, and fewer than `count` where it does not reach as many.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn walk(&self, query: &[f32], count: usize, allowed: &Rows) -> Result<Vec<Neighbour>, IndexError> {
+        let row = |key: u64| u32::try_from(key).unwrap_or(u32::MAX);
+        let found = self.usearch.filtered_search(query, count, |key| allowed.contains(row(key)));
+        let found = found.map_err(|error| IndexError(error.to_string()))?;
         let neighbours = found.keys.iter().zip(&found.distances);
         Ok(neighbours.map(|(&key, distance)| Neighbour { row: row(key), score: 1.0 - distance }).collect())
     }
 }
 
-/// The same by looking at every article: for what the graph's search does not reach.
-#[must_use]
-pub fn exact(articles: &Articles, query: &[f32], count: usize, allow: impl Fn(u32) -> bool) -> Vec<Neighbour> {
-    let rows = (0_u32..).zip(articles.embeddings().chunks_exact(query.len()));
-    let scored =
-        rows.filter(|(row, _)| allow(*row)).map(|(row, embedding)| Neighbour { row, score: dot(query, embedding) });
-    let mut neighbours: Vec<_> = scored.collect();
-    let best_first = |a: &Neighbour, b: &Neighbour| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row));
-    if count < neighbours.len() && count > 0 {
-        neighbours.select_nth_unstable_by(count - 1, best_first);
-    }
-    neighbours.truncate(count);
-    neighbours.sort_unstable_by(best_first);
-    neighbours
+/// Whether to scan the allowed rows, which is exact, rather than to walk the graph.
+fn is_narrow(allowed: usize, all: usize) -> bool {
+    allowed.saturating_mul(allowed) <= all.saturating_mul(WALK_IN_ROWS)
 }
 
+/// The same by looking at every row that is allowed.
+#[must_use]
+pub fn exact(articles: &Articles, query: &[f32], count: usize, allowed: &Rows) -> Vec<Neighbour> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let (embeddings, size) = (articles.embeddings(), query.len());
+    // The best so far and some more: whenever there are twice as many as wanted, the worse half goes, and sets what is worth keeping.
+    let (room, mut least) = (2 * count.min(allowed.count()), f32::NEG_INFINITY);
+    let mut best = Vec::with_capacity(room);
+    // Not a `for`: that would ask the iterator's every layer about every row.
+    allowed.iter().for_each(|row| {
+        let start = row as usize * size;
+        let score = dot(query, &embeddings[start..start + size]);
+        if score < least {
+            return;
+        }
+        best.push(Neighbour { row, score });
+        if best.len() == room {
+            best.select_nth_unstable_by(count - 1, best_first);
+            best.truncate(count);
+            least = best[count - 1].score;
+        }
+    });
+    best.sort_unstable_by(best_first);
+    best.truncate(count);
+    best
+}
+
+fn best_first(a: &Neighbour, b: &Neighbour) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.row.cmp(&b.row))
+}
+
+/// In lanes that are added up at the end, so that the compiler may use vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }

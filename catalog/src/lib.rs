@@ -1,7 +1,7 @@
 //! What is known of articles and customers.
 //!
 //! [`bundle`] reads what training made: a directory that never changes, checked against its manifest. Over its mapped files stand
-//! [`articles`], [`customers`] (their vectors) and the vector [`index`]. [`store`] holds what does change: customers, what they
+//! [`articles`], [`customers`] (their vectors) and the vector [`index`], which searches the [`rows`] that a [`filter`] leaves. [`store`] holds what does change: customers, what they
 //! bought and did.
 
 pub mod bundle;
@@ -14,9 +14,13 @@ pub mod articles;
 #[cfg(feature = "retrieval")]
 pub mod customers;
 #[cfg(feature = "retrieval")]
+pub mod filter;
+#[cfg(feature = "retrieval")]
 pub mod index;
 #[cfg(feature = "retrieval")]
 mod mapped;
+#[cfg(feature = "retrieval")]
+pub mod rows;
 #[cfg(feature = "store")]
 pub mod store;
 

@@ -41,6 +41,11 @@ impl<'a> Table<'a> {
         self.batch.num_rows()
     }
 
+    /// The columns' names, in their order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
     pub(crate) fn strings(&self, name: &str) -> Result<StringArray, BundleError> {
         let column = self.column(name)?.as_string_opt().cloned();
         column.ok_or_else(|| self.invalid(name, "expected utf8"))
@@ -71,7 +76,7 @@ impl<'a> Table<'a> {
         self.bundle.invalid(self.file, format!("column `{column}`: {reason}"))
     }
 
-    fn column(&self, name: &str) -> Result<&dyn Array, BundleError> {
+    pub(crate) fn column(&self, name: &str) -> Result<&dyn Array, BundleError> {
         let column = self.batch.column_by_name(name).ok_or_else(|| self.invalid(name, "missing"))?;
         if column.null_count() > 0 {
             return Err(self.invalid(name, "has nulls"));

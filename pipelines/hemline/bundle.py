@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from hemline.errors import DataError
 from hemline.ranking import CONTRIBUTIONS as WORK_CONTRIBUTIONS
 from hemline.ranking import OUTPUT
 from hemline.report import say
-from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES
+from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES, TRANSACTIONS
 from hemline.towers import EMBEDDING_SIZE, QUERY_OUTPUT, query_inputs
 
 SCHEMA_VERSION = 1
@@ -97,8 +98,26 @@ def articles(work: Path) -> pa.Table:
     table = pq.read_table(work / "articles.parquet", columns=[*texts, *ARTICLE_ATTRIBUTES])
     columns = {name: table[name].cast(pa.string()).combine_chunks() for name in table.column_names}
     columns |= {name: columns[name].dictionary_encode() for name in ARTICLE_ATTRIBUTES}
+    columns["price"] = pa.array(prices(work, table["article_id"]), pa.float32())
     columns["embedding"] = _vectors(np.load(work / "item_embeddings.npy"))
     return pa.table(columns)
+
+
+def prices(work: Path, article_ids: pa.ChunkedArray) -> np.ndarray:
+    """Each article's mean price over its purchases outside the test split, NaN without any: [articles]."""
+    with duckdb.connect() as db:
+        db.read_parquet(str(work / TRANSACTIONS)).create_view("transactions")
+        db.register("articles", pa.table({"article_id": article_ids, "row": np.arange(len(article_ids))}))
+        # Summed as decimals, which give the same in whatever order threads come to them.
+        means = db.sql(
+            """
+            select a.row, sum(t.price::decimal(38, 12))::double / count(*) as price
+            from articles a join transactions t using (article_id) where t.split <> 'test' group by a.row
+            """
+        ).fetchnumpy()
+    price = np.full(len(article_ids), np.nan, np.float32)
+    price[means["row"]] = means["price"]
+    return price
 
 
 def customers(work: Path) -> pa.Table:

@@ -89,7 +89,8 @@ def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
     text, category = pa.string(), pa.dictionary(pa.int32(), pa.string())
     expected = {"article_id": text, "prod_name": text, "detail_desc": text, "image": text}
     expected |= dict.fromkeys(ARTICLE_ATTRIBUTES, category)
-    assert {f.name: f.type for f in batch.schema if f.name != "embedding"} == expected
+    types = {f.name: f.type for f in batch.schema if f.name != "embedding"}
+    assert types == expected | {"price": pa.float32()}
     assert batch.schema.field("embedding").type.list_size == towers.EMBEDDING_SIZE
     assert all(batch[name].null_count == 0 for name in batch.schema.names)
     articles = pq.read_table(trained_work / "articles.parquet")
@@ -97,6 +98,18 @@ def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
         assert batch[name].to_pylist() == articles[name].to_pylist()
     embeddings = batch["embedding"].flatten().to_numpy().reshape(len(batch), -1)
     np.testing.assert_array_equal(embeddings, np.load(trained_work / "item_embeddings.npy"))
+
+
+def test_a_price_is_the_mean_of_the_purchases_outside_the_test_split(trained_work, made_bundle):
+    batch = batch_of(made_bundle / "retrieval/articles.arrow")
+    paid = {}
+    for row in pq.read_table(trained_work / "transactions.parquet").to_pylist():
+        if row["split"] != "test":
+            paid.setdefault(row["article_id"], []).append(row["price"])
+    ids = batch["article_id"].to_pylist()
+    wanted = [np.mean(paid[article_id]) if article_id in paid else np.nan for article_id in ids]
+    assert 0 < np.isnan(wanted).sum() < len(ids)
+    np.testing.assert_allclose(batch["price"].to_numpy(), wanted, rtol=1e-6)
 
 
 def test_the_same_work_makes_the_same_bundle_but_for_the_time(trained_work, made_bundle, tmp_path):

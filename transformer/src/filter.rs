@@ -1,61 +1,100 @@
-//! Step 4: what must not be in an answer, as rows that the neighbour search passes over.
+//! Step 4: what may be in an answer, as the rows among which the neighbour search looks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod conditions;
 
-use catalog::{articles::Articles, store::OutOfStock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// Rows that are left out.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Excluded {
-    /// For this customer and request, sorted.
-    own: Vec<u32>,
-    /// For everybody.
-    out_of_stock: Arc<Rows>,
+use catalog::{
+    articles::Articles,
+    filter::{Filter, Matching},
+    rows::Rows,
+    store::OutOfStock,
+};
+use dataplane::{Error, Result};
+use moka::sync::Cache;
+
+pub(crate) use conditions::{Columns, Conditions};
+
+/// The most memory for filters that were evaluated, in bytes.
+const EVALUATED_SIZE: u64 = 16 << 20;
+
+/// All that decides which articles one answer may have.
+pub(crate) struct Eligibility<'a> {
+    pub(crate) articles: &'a Articles,
+    /// The request's filter.
+    pub(crate) filter: Option<Arc<Matching>>,
+    /// Ids of what the customer bought. Those that the catalogue does not have leave nothing out, here and below.
+    pub(crate) purchased: &'a [String],
+    /// Ids of what they do not want to see again.
+    pub(crate) dismissed: &'a [String],
+    /// Ids of what the request excludes.
+    pub(crate) exclude: &'a [String],
+    pub(crate) out_of_stock: Arc<Rows>,
 }
 
-impl Excluded {
-    /// What the customer bought, what the request excludes, and what can't be had. Ids that the catalogue does not have leave nothing out.
-    pub(crate) fn new<'a>(
-        articles: &Articles,
-        ids: impl IntoIterator<Item = &'a String>,
-        out_of_stock: Arc<Rows>,
-    ) -> Self {
-        let mut own: Vec<u32> = ids.into_iter().filter_map(|id| articles.row(id)).collect();
-        own.sort_unstable();
-        own.dedup();
-        Self { own, out_of_stock }
-    }
-
-    /// Whether a row may be in the answer.
-    pub(crate) fn allows(&self, row: u32) -> bool {
-        self.own.binary_search(&row).is_err() && !self.out_of_stock.contains(row)
-    }
-
-    /// How many rows are left out.
-    pub(crate) fn len(&self) -> usize {
-        self.out_of_stock.count + self.own.iter().filter(|row| !self.out_of_stock.contains(**row)).count()
-    }
-}
-
-/// A set of rows, a bit each.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    bits: Vec<u64>,
-    count: usize,
-}
-
-impl Rows {
-    fn of(rows: impl Iterator<Item = u32>, limit: usize) -> Self {
-        let mut bits = vec![0; limit.div_ceil(64)];
-        for row in rows.map(|row| row as usize).filter(|row| *row < limit) {
-            bits[row / 64] |= 1 << (row % 64);
+impl Eligibility<'_> {
+    /// The rows that may be in the answer.
+    pub(crate) fn rows(&self) -> Rows {
+        let mut rows =
+            self.filter.as_ref().map_or_else(|| Rows::all(self.articles.len()), |filter| filter.rows.clone());
+        rows.subtract(&self.out_of_stock);
+        for row in
+            self.purchased.iter().chain(self.dismissed).chain(self.exclude).filter_map(|id| self.articles.row(id))
+        {
+            rows.remove(row);
         }
-        let count = bits.iter().map(|word: &u64| word.count_ones() as usize).sum();
-        Self { bits, count }
+        rows
     }
 
-    fn contains(&self, row: u32) -> bool {
-        self.bits.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    /// Why a list is short; with a filter also what cuts most, which is what alone leaves the fewest.
+    pub(crate) fn shortage(&self, eligible: usize) -> String {
+        let text = format!("{eligible} articles are eligible");
+        let narrowest = self.filter.as_ref().and_then(|filter| filter.narrowest.as_ref());
+        let Some((column, left)) = narrowest else { return text };
+        let all = self.articles.len();
+        let left_by =
+            |ids: &[String]| all - ids.iter().filter_map(|id| self.articles.row(id)).collect::<HashSet<_>>().len();
+        let others = [
+            ("purchases leave", left_by(self.purchased)),
+            ("dismissals leave", left_by(self.dismissed)),
+            ("exclude leaves", left_by(self.exclude)),
+            ("stock leaves", all - self.out_of_stock.count()),
+        ];
+        match others.into_iter().min_by_key(|(_, left)| *left) {
+            Some((what, fewer)) if fewer < *left => format!("{text}; {what} {fewer}"),
+            _ => format!("{text}; filter.{column} leaves {left}"),
+        }
+    }
+}
+
+/// Filters that were evaluated over one bundle's articles, by their canonical form.
+pub(crate) struct Evaluated(Cache<String, Arc<Matching>>);
+
+impl Default for Evaluated {
+    fn default() -> Self {
+        let size = |filter: &String, matching: &Arc<Matching>| {
+            u32::try_from(filter.len() + matching.rows.size()).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().max_capacity(EVALUATED_SIZE).weigher(size).build())
+    }
+}
+
+impl Evaluated {
+    /// The articles that this filter lets pass.
+    ///
+    /// # Errors
+    /// It was made for other articles.
+    pub(crate) fn of(&self, articles: &Articles, filter: &Filter) -> Result<Arc<Matching>> {
+        let canonical = filter.canonical();
+        if let Some(matching) = self.0.get(&canonical) {
+            return Ok(matching);
+        }
+        let matching = Arc::new(articles.matching(filter).map_err(Error::internal)?);
+        self.0.insert(canonical, matching.clone());
+        Ok(matching)
     }
 }
 
@@ -72,21 +111,5 @@ impl OutOfStockRows {
             *last = (out_of_stock.generation, Arc::new(Rows::of(rows, articles.len())));
         }
         last.1.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{Excluded, Rows};
-
-    #[test]
-    fn what_is_left_out_for_two_reasons_is_left_out_once() {
-        let out_of_stock = Arc::new(Rows::of([0, 64, 129, 500].into_iter(), 130));
-        let excluded = Excluded { own: vec![1, 64], out_of_stock };
-        let left: Vec<u32> = (0..130).filter(|row| !excluded.allows(*row)).collect();
-        assert_eq!(left, [0, 1, 64, 129]);
-        assert_eq!(excluded.len(), 4);
     }
 }

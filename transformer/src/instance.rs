@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use catalog::filter::Filter;
 use dataplane::{Error, Result};
 use jiff::{
     Timestamp,
@@ -9,6 +10,8 @@ use jiff::{
 };
 use serde::Deserialize;
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
+
+use crate::filter::{Columns, Conditions};
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
@@ -52,6 +55,8 @@ pub(crate) struct Instance {
     #[serde(default)]
     #[validate(length(max = MAX_HISTORY, message = "expected at most 1000 ids"))]
     pub(crate) history: Vec<String>,
+    /// Conditions on article columns, which all articles of the answer meet.
+    pub(crate) filter: Option<Conditions>,
     /// In years, for a customer whose age the store does not know.
     #[validate(range(min = 0.0, max = 130.0, message = "expected years from 0 to 130"))]
     pub(crate) age: Option<f32>,
@@ -122,6 +127,14 @@ impl Instance {
         i32::try_from(days).unwrap_or_default()
     }
 
+    /// Checks the filter, where there is one.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong, with what was expected.
+    pub(crate) fn filter(&self, columns: &Columns) -> Result<Option<Filter>> {
+        self.filter.as_ref().map(|conditions| conditions.check(columns)).transpose()
+    }
+
     fn season(&self) -> Result<Season> {
         if self.query_emb.is_none() && (self.month_sin.is_some() || self.month_cos.is_some()) {
             return Err(Error::invalid("fields `month_sin` and `month_cos`: expected only beside `query_emb`"));
@@ -158,7 +171,7 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 /// As much of what was given as belongs into an answer.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 

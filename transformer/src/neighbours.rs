@@ -6,6 +6,7 @@ use catalog::{
     articles::Articles,
     bundle::HistoryInfo,
     customers::Customers,
+    filter::Filter,
     index::{Index, Neighbour},
     store::OutOfStock,
 };
@@ -14,7 +15,7 @@ use dataplane::{Error, Result, Tensor};
 use crate::{
     customer::Customer,
     features::{Plan, RequestFeatures, history},
-    filter::{Excluded, OutOfStockRows},
+    filter::{Eligibility, Evaluated, OutOfStockRows},
     history::History,
     instance::{Instance, Season},
     query::QueryTower,
@@ -28,6 +29,7 @@ pub(crate) struct Retrieval {
     pub(crate) out_of_stock: OutOfStockRows,
     /// How the query tower is told what a customer touched of late.
     pub(crate) history: Option<HistoryInfo>,
+    pub(crate) filters: Evaluated,
 }
 
 /// What retrieval hands to ranking.
@@ -41,8 +43,8 @@ pub(crate) struct Candidates {
     pub(crate) request: RequestFeatures,
     /// Training did not know the customer.
     pub(crate) cold_start: bool,
-    /// Articles that the filter left.
-    pub(crate) eligible: usize,
+    /// Why they are fewer than wanted, where they are.
+    pub(crate) short: Option<String>,
 }
 
 /// One retrieval: everything it needs, so that it can move to a thread.
@@ -50,6 +52,7 @@ pub(crate) struct Job {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) instance: Arc<Instance>,
+    pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) customer: Arc<Customer>,
     pub(crate) out_of_stock: Arc<OutOfStock>,
     pub(crate) season: Season,
@@ -59,7 +62,7 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, index, out_of_stock, .. } = self.retrieval.as_ref();
+        let Retrieval { articles, customers, index, out_of_stock, filters, .. } = self.retrieval.as_ref();
         let customer = self.customer.as_ref();
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
@@ -68,16 +71,21 @@ impl Job {
                 tower.embed(vector, customer.age, self.season, self.history())?.into()
             }
         };
-        let out_of_stock = out_of_stock.of(articles, &self.out_of_stock);
-        let unwanted = customer.purchased.iter().chain(&customer.dismissed).chain(&self.instance.exclude);
-        let excluded = Excluded::new(articles, unwanted, out_of_stock);
-        let neighbours = index.search(articles, &query, self.candidates, |row| excluded.allows(row));
-        let neighbours = neighbours.map_err(Error::internal)?;
+        let eligibility = Eligibility {
+            articles,
+            filter: self.filter.as_ref().map(|filter| filters.of(articles, filter)).transpose()?,
+            purchased: &customer.purchased,
+            dismissed: &customer.dismissed,
+            exclude: &self.instance.exclude,
+            out_of_stock: out_of_stock.of(articles, &self.out_of_stock),
+        };
+        let eligible = eligibility.rows();
+        let neighbours = index.search(articles, &query, self.candidates, &eligible).map_err(Error::internal)?;
+        let short = (neighbours.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
         let request = RequestFeatures { age: customer.age, season: self.season, history };
         let features = self.plan.tensors(articles, &neighbours, &request)?;
-        let (eligible, cold_start) = (articles.len() - excluded.len(), customer.row.is_none());
-        Ok(Candidates { neighbours, features, request, cold_start, eligible })
+        Ok(Candidates { neighbours, features, request, cold_start: customer.row.is_none(), short })
     }
 
     /// What the customer touched of late, where the bundle's query tower is told it.

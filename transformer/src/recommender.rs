@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use catalog::store::OutOfStock;
+use catalog::{filter::Filter, store::OutOfStock};
 use dataplane::{
     BytesData, Context, Error, InferRequest, InferResponse, Model, ModelMetadata, Result, Tensor,
     v1::{EXPLANATIONS, V1Codec},
@@ -20,6 +20,7 @@ use crate::{
     explain::{EXPLAINED, Explanation, explain},
     facts::Facts,
     features::Plan,
+    filter::Columns,
     instance::{Bounds, Instance, Season},
     ladder::{Counts, RETRIEVAL, or_degraded, ranking},
     neighbours::{Candidates, Job, Retrieval},
@@ -38,6 +39,8 @@ const ROWS_AT_ONCE: usize = 16;
 pub(crate) struct Recommender {
     pub(crate) metadata: ModelMetadata,
     pub(crate) bounds: Bounds,
+    /// What filters can name.
+    pub(crate) columns: Columns,
     pub(crate) policy: Policy,
     pub(crate) max_instances: usize,
     pub(crate) retrieval: Arc<Retrieval>,
@@ -54,6 +57,7 @@ pub(crate) struct Recommender {
 /// One row of a request, checked.
 pub(crate) struct Question {
     pub(crate) instance: Arc<Instance>,
+    pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) season: Season,
     /// Whether the best articles are explained too. What has no ranker to explain it has no answer then.
     pub(crate) explain: bool,
@@ -138,6 +142,7 @@ impl Recommender {
             retrieval: self.retrieval.clone(),
             plan,
             instance: question.instance.clone(),
+            filter: question.filter.clone(),
             customer: customer.clone(),
             out_of_stock: out_of_stock.clone(),
             season: question.season,
@@ -164,7 +169,7 @@ impl Recommender {
             degraded,
             defaults,
             scored: (scored < count).then_some(scored),
-            short: (ranking.len() < k).then(|| format!("{} articles are eligible", candidates.eligible)),
+            short: candidates.short.clone().filter(|_| ranking.len() < k),
         };
         Answer { ranking, k, info, explanation: None }
     }
@@ -176,8 +181,9 @@ impl Recommender {
         let bounds = if explain { bounds.explaining() } else { bounds };
         let instances = wire::read_instances(request, self.max_instances)?;
         let questions = instances.into_iter().enumerate().map(|(row, instance)| {
-            let season = instance.check(&bounds).map_err(|error| wire::at_row(error, row))?;
-            Ok(Question { instance: Arc::new(instance), season, explain })
+            let checked = instance.check(&bounds).and_then(|season| Ok((season, instance.filter(&self.columns)?)));
+            let (season, filter) = checked.map_err(|error| wire::at_row(error, row))?;
+            Ok(Question { instance: Arc::new(instance), filter: filter.map(Arc::new), season, explain })
         });
         let asked = self.customers(questions.collect::<Result<Vec<_>>>()?, context).await?;
         let table = table.as_ref();

@@ -27,7 +27,7 @@ use crate::{
     events,
     facts::Facts,
     features::CONTEXT,
-    filter::OutOfStockRows,
+    filter::{Columns, Evaluated, OutOfStockRows},
     instance::Bounds,
     ladder::Counts,
     neighbours::Retrieval,
@@ -178,6 +178,7 @@ impl Bundles {
                 rankers: rankers.now().names().clone(),
             },
             policy: Policy { unknown: args.unknown_customer, default_age: manifest.customers.default_age },
+            columns: Columns::of(&retrieval.articles),
             max_instances: args.server.max_instances as usize,
             _follow: follow,
             retrieval,
@@ -224,8 +225,9 @@ fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
     let articles = Articles::open(bundle, &attributes).map_err(|error| error.to_string())?;
     let customers = Customers::open(bundle).map_err(|error| error.to_string())?;
     let index = Index::open(bundle, &articles, threads).map_err(|error| error.to_string())?;
+    let (out_of_stock, filters) = (OutOfStockRows::default(), Evaluated::default());
     let history = bundle.manifest().retrieval.history.clone();
-    Ok(Retrieval { articles, customers, index, out_of_stock: OutOfStockRows::default(), history })
+    Ok(Retrieval { articles, customers, index, out_of_stock, filters, history })
 }
 
 fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {

@@ -16,16 +16,30 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 pub(crate) const SIZE: usize = 8;
 pub(crate) const ARTICLES: usize = 500;
 
+pub(crate) const COLOURS: [&str; 3] = ["Red", "Black", "Blå"];
+
 /// A bundle of [`ARTICLES`] articles and the customers given.
 pub(crate) fn bundle(customers: &[&str]) -> TempDir {
+    let embeddings: Vec<_> = (0..ARTICLES).map(embedding).collect();
+    let dir = bundle_of(&embeddings, columns(ARTICLES), 200);
+    write_customers(&dir.path().join("retrieval/customers.arrow"), customers);
+    write_manifest(dir.path(), customers.len());
+    dir
+}
+
+/// A bundle of these embeddings and no customers, with these columns beside those that each article table has.
+pub(crate) fn bundle_of(embeddings: &[Vec<f32>], columns: Vec<(&str, ArrayRef)>, expansion_search: usize) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("retrieval")).unwrap();
     fs::create_dir_all(dir.path().join("ranker")).unwrap();
-    articles(&dir.path().join("retrieval/articles.arrow"));
-    write_customers(&dir.path().join("retrieval/customers.arrow"), customers);
-    index(&dir.path().join("retrieval/articles.usearch"));
+    articles(&dir.path().join("retrieval/articles.arrow"), embeddings, columns);
+    write_customers(&dir.path().join("retrieval/customers.arrow"), &[]);
+    index(&dir.path().join("retrieval/articles.usearch"), embeddings);
     fs::write(dir.path().join("ranker/model.onnx"), b"a model").unwrap();
-    write_manifest(dir.path(), customers.len());
+    write_manifest(dir.path(), 0);
+    edit_manifest(dir.path(), "/counts/articles", json!(embeddings.len()));
+    edit_manifest(dir.path(), "/retrieval/embedding_size", json!(embeddings[0].len()));
+    edit_manifest(dir.path(), "/retrieval/index/expansion_search", json!(expansion_search));
     dir
 }
 
@@ -39,20 +53,34 @@ pub(crate) fn article_id(row: usize) -> String {
     format!("{:010}", 108_775_015 + row * 7)
 }
 
-fn articles(path: &Path) {
-    let rows = 0..ARTICLES;
+/// What the price of a row is; each seventh article has none.
+pub(crate) fn price(row: usize) -> f32 {
+    if row % 7 == 3 { f32::NAN } else { (row % 50) as f32 / 100.0 }
+}
+
+fn columns(rows: usize) -> Vec<(&'static str, ArrayRef)> {
+    let colours: DictionaryArray<Int32Type> = (0..rows).map(|row| COLOURS[row % 3]).collect();
+    let departments: Vec<_> = (0..rows).map(|row| format!("Department {}", row % 20)).collect();
+    let departments: DictionaryArray<Int32Type> = departments.iter().map(String::as_str).collect();
+    let prices = Float32Array::from_iter_values((0..rows).map(price));
+    vec![
+        ("colour_group_name", Arc::new(colours) as ArrayRef),
+        ("department_name", Arc::new(departments)),
+        ("price", Arc::new(prices)),
+    ]
+}
+
+fn articles(path: &Path, embeddings: &[Vec<f32>], columns: Vec<(&str, ArrayRef)>) {
+    let rows = 0..embeddings.len();
     let texts = |text: &dyn Fn(usize) -> String| StringArray::from_iter_values(rows.clone().map(text));
-    let colours: DictionaryArray<Int32Type> = rows.clone().map(|row| ["Red", "Black", "Blå"][row % 3]).collect();
-    write(
-        path,
-        vec![
-            ("article_id", Arc::new(texts(&article_id)) as ArrayRef),
-            ("prod_name", Arc::new(texts(&|row| format!("Product {row}")))),
-            ("detail_desc", Arc::new(texts(&|row| format!("Description {row}")))),
-            ("colour_group_name", Arc::new(colours)),
-            ("embedding", vectors(rows.clone().flat_map(embedding).collect())),
-        ],
-    );
+    let mut all = vec![
+        ("article_id", Arc::new(texts(&article_id)) as ArrayRef),
+        ("prod_name", Arc::new(texts(&|row| format!("Product {row}")))),
+        ("detail_desc", Arc::new(texts(&|row| format!("Description {row}")))),
+    ];
+    all.extend(columns);
+    all.push(("embedding", vectors(embeddings[0].len(), embeddings.concat())));
+    write(path, all);
 }
 
 fn write_customers(path: &Path, customers: &[&str]) {
@@ -62,12 +90,12 @@ fn write_customers(path: &Path, customers: &[&str]) {
     keys.sort();
     let values = (0..keys.len()).flat_map(|row| vec![row as f32; SIZE]).collect();
     let keys = FixedSizeBinaryArray::try_from_iter(keys.into_iter()).unwrap();
-    write(path, vec![("key", Arc::new(keys) as ArrayRef), ("vector", vectors(values))]);
+    write(path, vec![("key", Arc::new(keys) as ArrayRef), ("vector", vectors(SIZE, values))]);
 }
 
-fn vectors(values: Vec<f32>) -> ArrayRef {
+fn vectors(size: usize, values: Vec<f32>) -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
-    Arc::new(FixedSizeListArray::new(item, SIZE as i32, Arc::new(Float32Array::from(values)), None))
+    Arc::new(FixedSizeListArray::new(item, size as i32, Arc::new(Float32Array::from(values)), None))
 }
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
@@ -77,17 +105,19 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     writer.finish().unwrap();
 }
 
-fn index(path: &Path) {
+fn index(path: &Path, embeddings: &[Vec<f32>]) {
     let options = IndexOptions {
-        dimensions: SIZE,
+        dimensions: embeddings[0].len(),
+        connectivity: 16,
+        expansion_add: 256,
         metric: MetricKind::IP,
         quantization: ScalarKind::F32,
         ..IndexOptions::default()
     };
     let index = Index::new(&options).unwrap();
-    index.reserve(ARTICLES).unwrap();
-    for row in 0..ARTICLES {
-        index.add(row as u64, &embedding(row)).unwrap();
+    index.reserve(embeddings.len()).unwrap();
+    for (row, embedding) in embeddings.iter().enumerate() {
+        index.add(row as u64, embedding).unwrap();
     }
     index.save(path.to_str().unwrap()).unwrap();
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's way to say no
 
 mod bundles;
+mod filtered;
 mod fixture;
+mod measured;
 mod neighbours;
 mod stores;

@@ -6,11 +6,12 @@ use catalog::{
     Bundle,
     articles::Articles,
     index::{Index, Neighbour, exact},
+    rows::Rows,
 };
 
 use crate::fixture::{ARTICLES, bundle, embedding};
 
-fn open(threads: usize) -> (tempfile::TempDir, Articles, Index) {
+pub(crate) fn open(threads: usize) -> (tempfile::TempDir, Articles, Index) {
     let dir = bundle(&[]);
     let bundle = Bundle::open(dir.path()).unwrap();
     let articles = Articles::open(&bundle, &[]).unwrap();
@@ -18,56 +19,82 @@ fn open(threads: usize) -> (tempfile::TempDir, Articles, Index) {
     (dir, articles, index)
 }
 
-fn rows(neighbours: &[Neighbour]) -> HashSet<u32> {
+pub(crate) fn rows(neighbours: &[Neighbour]) -> HashSet<u32> {
     neighbours.iter().map(|neighbour| neighbour.row).collect()
+}
+
+/// The rows that are left where these are not allowed.
+fn all_but(left_out: &HashSet<u32>) -> Rows {
+    Rows::matching(ARTICLES, |row| !left_out.contains(&(row as u32)))
 }
 
 #[test]
 fn neighbours_are_the_exact_ones_best_first_with_their_inner_product() {
     let (_dir, articles, index) = open(1);
-    let mut found = 0;
+    let (mut found, all) = (0, Rows::all(ARTICLES));
     for number in 0..50 {
         let query = embedding(10_000 + number);
-        let neighbours = index.search(&articles, &query, 20, |_| true).unwrap();
+        let neighbours = index.walk(&query, 20, &all).unwrap();
         assert!(neighbours.is_sorted_by(|a, b| a.score >= b.score));
         for neighbour in &neighbours {
             let product: f32 = query.iter().zip(embedding(neighbour.row as usize)).map(|(a, b)| a * b).sum();
             assert!((product - neighbour.score).abs() < 1e-5);
         }
-        found += rows(&neighbours).intersection(&rows(&exact(&articles, &query, 20, |_| true))).count();
+        found += rows(&neighbours).intersection(&rows(&exact(&articles, &query, 20, &all))).count();
     }
     assert!(found >= 980, "{found} of 1000 exact neighbours");
+}
+
+#[test]
+fn a_scan_finds_the_best_of_what_is_allowed_and_nothing_else() {
+    let (_dir, articles, _index) = open(1);
+    let query = embedding(4321);
+    let product = |row: u32| query.iter().zip(embedding(row as usize)).map(|(a, b)| a * b).sum::<f32>();
+    let mut sorted: Vec<u32> = (0..ARTICLES as u32).collect();
+    sorted.sort_by(|a, b| product(*b).total_cmp(&product(*a)));
+    let all: Vec<_> = exact(&articles, &query, 7, &Rows::all(ARTICLES)).iter().map(|found| found.row).collect();
+    assert_eq!(all, sorted[..7]);
+    let rest = all_but(&sorted[..400].iter().copied().collect());
+    for (count, wanted) in [(0, 0), (1, 1), (60, 60), (100, 100), (1000, 100)] {
+        let found: Vec<_> = exact(&articles, &query, count, &rest).iter().map(|found| found.row).collect();
+        assert_eq!(found, sorted[400..400 + wanted]);
+    }
 }
 
 #[test]
 fn what_is_not_allowed_is_never_found_and_the_list_is_full_all_the_same() {
     let (_dir, articles, index) = open(1);
     let query = embedding(77_777);
-    let best = rows(&exact(&articles, &query, 100, |_| true));
-    let neighbours = index.search(&articles, &query, 100, |row| !best.contains(&row)).unwrap();
-    assert_eq!(neighbours.len(), 100);
-    assert!(rows(&neighbours).is_disjoint(&best));
+    let best = rows(&exact(&articles, &query, 100, &Rows::all(ARTICLES)));
+    for neighbours in [
+        index.search(&articles, &query, 100, &all_but(&best)).unwrap(),
+        index.walk(&query, 100, &all_but(&best)).unwrap(),
+    ] {
+        assert_eq!(neighbours.len(), 100);
+        assert!(rows(&neighbours).is_disjoint(&best));
+    }
 }
 
 #[test]
 fn a_narrow_filter_still_finds_every_article_that_passes() {
     let (_dir, articles, index) = open(1);
-    let allowed = |row: u32| row % 100 == 7;
-    let neighbours = index.search(&articles, &embedding(1), 100, allowed).unwrap();
-    assert_eq!(rows(&neighbours), (0..ARTICLES as u32).filter(|&row| allowed(row)).collect());
-    assert!(index.search(&articles, &embedding(1), 10, |_| false).unwrap().is_empty());
+    let allowed = Rows::matching(ARTICLES, |row| row % 100 == 7);
+    let neighbours = index.search(&articles, &embedding(1), 100, &allowed).unwrap();
+    assert_eq!(rows(&neighbours), allowed.iter().collect());
+    assert!(index.search(&articles, &embedding(1), 10, &Rows::default()).unwrap().is_empty());
 }
 
 #[test]
 fn as_many_threads_as_were_asked_for_may_search_at_once() {
-    let (_dir, articles, index) = open(8);
+    let (_dir, _articles, index) = open(8);
     std::thread::scope(|scope| {
         for number in 0..8 {
-            let (articles, index) = (&articles, &index);
+            let index = &index;
             scope.spawn(move || {
+                let all = Rows::all(ARTICLES);
                 for round in 0..200 {
                     let query = embedding(number * 1000 + round);
-                    assert_eq!(index.search(articles, &query, 10, |_| true).unwrap().len(), 10);
+                    assert_eq!(index.walk(&query, 10, &all).unwrap().len(), 10);
                 }
             });
         }
