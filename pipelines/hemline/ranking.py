@@ -99,9 +99,9 @@ def train(work: Path, seed: int) -> dict:
         (new / "ranker.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         outputs.write_json(new / "ranker.json", report)
         report["onnx_largest_difference"] = check_parity(new, test)
-        explained = encode(pa.concat_tables([test, known]).slice(0, contributions.CHECKED_ROWS), encoders)
+        checked = pa.concat_tables([test, known]).slice(0, contributions.CHECKED_ROWS).unify_dictionaries()
         report["contributions_largest_difference"] = contributions.write(
-            new / CONTRIBUTIONS, model, RANKING_FEATURES, encoders, UNKNOWN, explained
+            new / CONTRIBUTIONS, model, RANKING_FEATURES, encoders, UNKNOWN, encode(checked, encoders)
         )
         plot_importance(shares, new / "ranker_importance.png")
     _show(report)

@@ -177,7 +177,10 @@ mod tests {
                 {"name": "kind", "datatype": "BYTES", "numbers": {"Dress": 3.0}, "unknown": -1.0},
             ],
             "scale": 2.0, "bias": 1.0,
-            "trees": [{"splits": [[0, 40.0], [1, 0.5]], "leaves": [0, 1, 2, 3], "values": [0.0, 1.0, 2.0, 4.0], "weights": [1, 1, 1, 1]}],
+            "trees": [{
+                "splits": [[0, 40.0], [1, 0.5]],
+                "leaves": [0, 1, 2, 3], "values": [0.0, 1.0, 2.0, 4.0], "weights": [1, 1, 1, 1],
+            }],
         })
     }
 
