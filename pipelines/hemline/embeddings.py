@@ -1,7 +1,7 @@
 """Embeds every article and customer, and builds the vector index that the servers map.
 
 An article that nobody bought has no trained vector of its own: it is zero, and its embedding is what the item
-tower says of its garment group and index group. The tower knows such articles from training, where vectors
+tower says of its attributes. The tower knows such articles from training, where vectors
 are left out at random. A customer who never bought has the out-of-vocabulary vector, for the same reason.
 """
 

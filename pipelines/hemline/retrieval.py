@@ -30,9 +30,18 @@ from hemline.report import progress_bar, say
 from hemline.schema import FEATURES_JSON
 from hemline.towers import EMBEDDING_SIZE, Params
 
-# The recipe's list. Both are few and coarse, so that an article nobody bought yet has good company in its
-# group.
-ITEM_ATTRIBUTES = ("garment_group_name", "index_group_name")
+# What an article is, coarse and fine: one that nobody bought yet has company, and one that few did is not
+# known by these few alone. Colours are told by their master; product groups by their types.
+ITEM_ATTRIBUTES = (
+    "garment_group_name",
+    "index_group_name",
+    "index_name",
+    "section_name",
+    "department_name",
+    "product_type_name",
+    "perceived_colour_master_name",
+    "graphical_appearance_name",
+)
 CANDIDATES = 100
 # Passes where validation has nothing that could tell when to stop.
 BLIND_EPOCHS = 3
@@ -45,6 +54,7 @@ PARITY = 1e-5
 # Steps after which histories are seen by the item embeddings as they are then: a server's are those of the
 # index.
 SNAPSHOT_STEPS = 20
+MOST_SNAPSHOTS = 100  # an epoch
 SHORT = 5  # touches, at most, of a history that is cut short
 
 _query_tower, _item_tower = jax.jit(towers.query_tower), jax.jit(towers.item_tower)
@@ -52,14 +62,14 @@ _query_tower, _item_tower = jax.jit(towers.query_tower), jax.jit(towers.item_tow
 
 @dataclass(frozen=True)
 class Settings:
-    """Chosen by Recall@100 on validation."""
+    """Chosen on validation."""
 
     half_lives: tuple[float, ...] = (
         math.inf,
         30.0,
     )  # days until a purchase is drawn half as often; the best is kept
     epochs: int = 30  # at most
-    patience: int = 2  # epochs without a better validation recall before stopping
+    patience: int = 2  # epochs without a better validation NDCG before stopping
     batch: int = 1024  # purchases
     forget: float = 1.0  # a row seen n times is left out with probability forget / (forget + n)
     reads_history: bool = True  # the query tower is told what a customer touched of late
@@ -122,7 +132,7 @@ def train(work: Path, seed: int, epochs: int | None = None, settings: Settings |
             "settings": asdict(settings) | {"half_lives": [str(h) for h in settings.half_lives]},
             "half_life": str(half_life),
             "epochs": epochs,
-            "validation_recall_at_100": {str(h): history for h, history in trials.items()},
+            "validation_ndcg_at_100": {str(h): history for h, history in trials.items()},
             "validation_customers": len(check.truth),
             "onnx_largest_difference": check_parity(new, params, ages, seed, settings.reads_history),
         }
@@ -180,7 +190,7 @@ def customer_ages(work: Path) -> np.ndarray:
 
 
 def item_attributes(work: Path) -> np.ndarray:
-    """One-hot garment group and index group of all articles, columns by name: float32 [articles, H]."""
+    """One-hot `ITEM_ATTRIBUTES` of all articles, an attribute's columns by name: float32 [articles, H]."""
     table = pq.read_table(work / "articles.parquet", columns=list(ITEM_ATTRIBUTES))
     values = [np.asarray(table[name].to_pylist(), dtype=str) for name in ITEM_ATTRIBUTES]
     return np.concatenate([(v[:, None] == np.unique(v)) for v in values], axis=1).astype(np.float32)
@@ -295,7 +305,7 @@ class Course:
         losses = []
         with progress_bar(title, len(batches)) as bar:
             for number, batch in enumerate(batches):
-                if number % SNAPSHOT_STEPS == 0:
+                if number % max(SNAPSHOT_STEPS, len(batches) // MOST_SNAPSHOTS) == 0:
                     items = _item_tower(self.dense, self.tables["article"], self.one_hot)
                 self.dense, self.state, self.tables, self.squares, loss = _step(
                     self.dense,
@@ -423,7 +433,10 @@ def _step(dense, state, tables, squares, constants, items, batch, settings: Sett
 
 
 class _Check:
-    """Recall@100 on validation purchases that the customer had not made before, asked on their first day."""
+    """NDCG@100 on validation purchases that the customer had not made before, asked on their first day.
+
+    As deep as retrieval goes, it counts what is found as well as its order, and swings less than NDCG@12.
+    """
 
     def __init__(
         self,
@@ -445,22 +458,22 @@ class _Check:
             day = later.day.min() if strict else later.day.max()
             self.history = Touches(known, strict).before(customers, np.full(len(customers), day))
 
-    def recall(self, params: Params) -> float:
+    def ndcg(self, params: Params) -> float:
         vectors = params["customer_vectors"][self.truth.customers + 1]
         items = item_embeddings(params, self.one_hot)
         asked = queries(params, vectors, self.ages, self.month, self.history, items)
         ranking = interactions.top(asked, items, self.bought, CANDIDATES)
         hit = rankings.hits(ranking, self.truth, self.articles)
-        return float(rankings.recall(hit, self.truth.sizes()).mean())
+        return float(rankings.ndcg(hit, self.truth.sizes(), CANDIDATES).mean())
 
 
 def _until_it_stops_improving(course: Course, check: _Check, settings: Settings) -> list[float]:
-    """Validation recall after each epoch, until it has not improved for `patience` epochs."""
+    """Validation NDCG after each epoch, until it has not improved for `patience` epochs."""
     history: list[float] = []
     while len(history) < settings.epochs and len(history) - _last_best(history) <= settings.patience:
         loss = course.epoch(f"train, epoch {len(history) + 1}")
-        history.append(check.recall(course.params()))
-        say(f"epoch {len(history)}: loss {loss:.4f}, validation Recall@100 {history[-1]:.4f}")
+        history.append(check.ndcg(course.params()))
+        say(f"epoch {len(history)}: loss {loss:.4f}, validation NDCG@100 {history[-1]:.4f}")
     return history
 
 

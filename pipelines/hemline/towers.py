@@ -2,7 +2,7 @@
 
 query tower: customer vector [B, 16], age [B], month_sin [B], month_cos [B] and
              history: vectors [B, N, 16], weights [B, N], days [B, N]             → query embedding [B, 16]
-item tower:  article vector [B, 16], one-hot garment group and index group [B, H] → item embedding [B, 16]
+item tower:  article vector [B, 16], one-hot attributes [B, H]                    → item embedding [B, 16]
 
 The history is what the customer touched of late (`hemline.history`), by the embeddings that the item tower
 gives these articles. Its vectors are averaged twice: all alike, and with those of some weeks ago fading. An
@@ -96,7 +96,7 @@ def query_tower(
 def _averages(
     p: Params, vectors: jax.Array, weights: jax.Array, days: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Averages of histories [B, 16 · half-lives], and of how much each is: log(1 + weight) [B, half-lives]."""
+    """Averages of histories [B, 16 · half-lives], and log(1 + weight) of each [B, half-lives]."""
     averages, amounts = [], []
     for i, rate in enumerate(_rates()):
         fading = weights * jnp.exp(-rate * days)

@@ -62,7 +62,7 @@ def test_a_week_of_validation_without_purchases_is_no_obstacle(shop, work, capsy
     said = capsys.readouterr().err
     assert "The validation split can't tell when to stop: 2 epochs" in said
     assert "The validation split can't tell how many trees are best: 100" in said
-    assert json.loads((folder / "retrieval.json").read_text())["validation_recall_at_100"] == {}
+    assert json.loads((folder / "retrieval.json").read_text())["validation_ndcg_at_100"] == {}
     assert_all_json_is_strict(folder.parent)
 
 
@@ -122,7 +122,7 @@ def test_one_day_is_learned_from_once_and_not_for_each_half_life(shop, work):
     shop.transactions = many_purchases(shop, [0] * 40)
     for place, purchase in enumerate(shop.transactions):
         purchase["article_id"] = shop.articles[place % 40]["article_id"]
-    trials = retrieval.train(work(), seed=1, epochs=2)["validation_recall_at_100"]
+    trials = retrieval.train(work(), seed=1, epochs=2)["validation_ndcg_at_100"]
     assert list(trials) == ["inf"]
 
 
