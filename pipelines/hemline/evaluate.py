@@ -26,6 +26,7 @@ from usearch.index import Index
 
 from hemline import bundle as bundles
 from hemline import embeddings, evaluation_report, interactions, outputs, rankings, retrieval
+from hemline import history as histories
 from hemline.errors import DataError
 from hemline.history import History
 from hemline.interactions import Baskets, Interactions
@@ -157,7 +158,10 @@ def oracle(true: tuple[np.ndarray, np.ndarray, np.ndarray], question: Question) 
 
 
 def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -> dict[str, np.ndarray]:
-    """The lists `retrieval` and `served` of the bundle's own files: [n, CANDIDATES] each."""
+    """The lists `retrieval` and `served` of the bundle's own files: [n, CANDIDATES] each.
+
+    Where the query tower is told a history, also what it finds `without_history`.
+    """
     articles = _arrow(bundle / bundles.ARTICLES)
     ids = pq.read_table(work / ARTICLES, columns=["article_id"])["article_id"].cast(pa.string())
     if not articles["article_id"].combine_chunks().equals(ids.combine_chunks()):
@@ -178,11 +182,19 @@ def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -
         history = retrieval.histories_at_test(
             work, before, interactions.window(work), question.truth.customers
         )
-    queries = bundle_queries(bundle, manifest, inputs, items, history)
     index = Index.restore(str(bundle / bundles.INDEX), view=True)
     index.expansion_search = manifest["retrieval"]["index"]["expansion_search"]
+    lists = {}
+    if history is not None:
+        nothing = histories.nothing(len(ages))
+        queries = bundle_queries(bundle, manifest, inputs, items, nothing)
+        lists["without_history"] = neighbours(index, queries, items, question.bought)
+    queries = bundle_queries(bundle, manifest, inputs, items, history)
     found = neighbours(index, queries, items, question.bought)
-    return {"retrieval": found, "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons})}
+    return lists | {
+        "retrieval": found,
+        "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons}),
+    }
 
 
 def bundle_queries(
@@ -308,6 +320,7 @@ def measure(
     }
     pairs = [
         ("served", "retrieval"),
+        ("retrieval", "without_history"),
         *((own, other) for own in ("served", "retrieval") for other in COMPARED),
     ]
     differences = {

@@ -114,7 +114,7 @@ def test_without_baselines_the_bundle_is_measured_beside_popularity_alone(
 ):
     other = shutil.copytree(made_bundle, tmp_path / "bundle")
     metrics = evaluate.evaluate(trained_work, other, tmp_path / "plot.png", with_baselines=False)
-    assert set(metrics["lists"]) == {"popularity", "retrieval", "served", "oracle"}
+    assert set(metrics["lists"]) == {"popularity", "without_history", "retrieval", "served", "oracle"}
     assert metrics["baselines"] == {}
     assert metrics["lists"]["served"] == evaluated[0]["lists"]["served"]
 
