@@ -72,12 +72,9 @@ impl Rows {
     }
 
     /// Each row, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        (0_u32..).step_by(64).zip(&self.bits).flat_map(|(start, &word)| {
-            let rest = |word: &u64| Some(word & (word - 1)).filter(|rest| *rest > 0);
-            std::iter::successors(Some(word).filter(|word| *word > 0), rest)
-                .map(move |word| start + word.trailing_zeros())
-        })
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { words: self.bits.iter(), word: 0, next: 0 }
     }
 
     /// What it takes in memory, in bytes.
@@ -89,6 +86,40 @@ impl Rows {
     fn counted(bits: Vec<u64>) -> Self {
         let count = count(&bits);
         Self { bits, count }
+    }
+}
+
+/// The rows of a set, ascending.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    /// The words to come.
+    words: std::slice::Iter<'a, u64>,
+    /// What is left of the one that is looked at.
+    word: u64,
+    /// The first row of the next one.
+    next: u32,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        while self.word == 0 {
+            self.word = *self.words.next()?;
+            self.next += 64;
+        }
+        let row = self.next - 64 + self.word.trailing_zeros();
+        self.word &= self.word - 1;
+        Some(row)
+    }
+}
+
+impl<'a> IntoIterator for &'a Rows {
+    type Item = u32;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
     }
 }
 
