@@ -43,7 +43,7 @@ def write(
     content = extract(model, features, encoders, unknown, path.with_suffix(".catboost"))
     difference = check(content, model, encoded[:CHECKED_ROWS])
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")  # ends with a brace, so that a cut one is no JSON
     return difference
 
 
