@@ -66,7 +66,7 @@ def test_what_was_bought_is_in_no_answer(pair, catalogue, some_customers):
 
 def test_what_was_bought_is_in_no_answer_to_an_embedded_query_either(pair, catalogue):
     customer = catalogue.buyers(1)[0]
-    (query,) = catalogue.queries([customer])
+    (query,) = catalogue.queries(np.array([customer]))
     question = {"customer_id": catalogue.customer_ids[customer], "query_emb": query.tolist()}
     (ranking,) = rankings(pair, [question | {"month_sin": 0.0, "month_cos": 1.0}])
     assert not set(ids(ranking)) & catalogue.bought_ids(customer)
