@@ -131,7 +131,7 @@ $(DONE)/features: $(DONE)/$(if $(DATA),csv,generate) $(addprefix $(PIPE)/,read.p
 	$(HEMLINE) features --data $(CSV) --work $(WORK)
 	@touch $@
 
-$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py towers.py interactions.py outputs.py)
+$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py course.py history.py towers.py interactions.py outputs.py)
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 

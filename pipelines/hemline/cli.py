@@ -98,8 +98,9 @@ def train_retrieval(
 ) -> None:
     """Train the two towers."""
     from hemline import retrieval
+    from hemline.course import Settings
 
-    retrieval.train(work, seed, epochs, retrieval.Settings(reads_history=history))
+    retrieval.train(work, seed, epochs, Settings(reads_history=history))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from hemline import bundle, embeddings, evaluate, features, interactions, ranking, retrieval
+from hemline import bundle, course, embeddings, evaluate, features, interactions, ranking, retrieval
 from hemline.errors import DataError
 
 
@@ -128,7 +128,7 @@ def test_one_day_is_learned_from_once_and_not_for_each_half_life(shop, work):
 
 @pytest.mark.parametrize("count", [1, 5, 64, 65, 1023, 1025, 2047, 2048, 5000])
 def test_a_pass_leaves_no_purchase_out_and_repeats_few(count):
-    batches = retrieval.in_batches(np.arange(count), most=1024)
+    batches = course.in_batches(np.arange(count), most=1024)
     assert set(batches.reshape(-1)) == set(range(count))
     assert batches.shape[1] <= 1024
-    assert batches.size - count < retrieval.BATCH_STEP * len(batches)
+    assert batches.size - count < course.BATCH_STEP * len(batches)
