@@ -135,7 +135,7 @@ $(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py course.py 
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 
-$(DONE)/ranking: $(DONE)/features $(addprefix $(PIPE)/,ranking.py contributions.py outputs.py)
+$(DONE)/ranking: $(DONE)/retrieval $(addprefix $(PIPE)/,ranking.py ranker.py ranking_sets.py ranking_features.py candidates.py signals.py recipe.py contributions.py)
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 
@@ -143,12 +143,12 @@ $(DONE)/embeddings: $(DONE)/retrieval $(PIPE)/embeddings.py
 	$(HEMLINE) create-embeddings --work $(WORK)
 	@touch $@
 
-$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(PIPE)/bundle.py
+$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(addprefix $(PIPE)/,bundle.py signals.py)
 	$(HEMLINE) bundle --work $(WORK) --out $(BUNDLE)
 	@touch $@
 
 # Every bundle is measured, but baselines take longer than all the rest: `make evaluate` has them.
-MEASURES := $(addprefix $(PIPE)/,evaluate.py evaluation_report.py rankings.py interactions.py)
+MEASURES := $(addprefix $(PIPE)/,evaluate.py served.py evaluation_report.py rankings.py interactions.py)
 $(DONE)/evaluate: $(DONE)/bundle $(MEASURES)
 	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE) --no-baselines
 	@touch $@

@@ -8,9 +8,9 @@ import socket
 import httpx
 import pytest
 from mock_predictor import MockPredictor, Reply, good
+from under_test import as_tensors
 
 from hemline.pair import MODEL, PREDICTOR, TRANSFORMER, v2_body
-from hemline.schema import RANKING_FEATURES
 
 REQUESTS = 8
 
@@ -76,9 +76,7 @@ def body(server, catalogue) -> dict:
     if server.name == TRANSFORMER:
         return v2_body(customer_id=("BYTES", ["c"]), transaction_date=("BYTES", [catalogue.date]))
     features = catalogue.features(catalogue.buyers(1)[0], list(catalogue.article_ids[:50]))
-    return v2_body(
-        **{name: (kind, [[v] for v in features[name].to_pylist()]) for name, kind in RANKING_FEATURES}
-    )
+    return v2_body(**as_tensors(features))
 
 
 @pytest.mark.settings("--drain_delay=5s")  # long enough to be asked in

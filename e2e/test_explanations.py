@@ -8,16 +8,15 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-from under_test import shadow, without
+from under_test import as_tensors, shadow, without
 
 from hemline import bundle as bundles
 from hemline import ranking
-from hemline.pair import MODEL, v2_body
-from hemline.schema import RANKING_FEATURES
+from hemline.pair import MODEL, predictions, v2_body
+from hemline.schema import ARTICLE_ATTRIBUTES
 
 ROWS, SOME = 1_000, 100  # in all, and of a request
 TOLERANCE = 1e-4
-NAMES = [name for name, _ in RANKING_FEATURES]
 INFER, EXPLAIN = f"/v2/models/{MODEL}/infer", f"/v1/models/{MODEL}:explain"
 
 
@@ -46,7 +45,12 @@ def rows(catalogue) -> pa.Table:
     table = pa.concat_tables(tables)
     strange = table["garment_group_name"].to_pylist()
     strange[::7] = ["never seen ✂"] * len(strange[::7])
-    return table.set_column(NAMES.index("garment_group_name"), "garment_group_name", pa.array(strange))
+    return with_column(table, "garment_group_name", pa.array(strange))
+
+
+def with_column(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """The same rows with other values in one column."""
+    return rows.set_column(rows.column_names.index(name), name, values)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +61,13 @@ def expected(catalogue, rows) -> np.ndarray:
 
 def catboosts(work, rows: pa.Table) -> np.ndarray:
     model = catboost.CatBoostClassifier(allow_writing_files=False).load_model(str(work / "ranker.cbm"))
-    encoders = json.loads((work / "ranker.json").read_text())["encoders"]
-    encoded = ranking.encode(rows, encoders)
+    encoded = ranking.encode(work, rows)
     return model.get_feature_importance(catboost.Pool(encoded), type="ShapValues", shap_mode="NoPreCalc")
 
 
 def v1(rows: pa.Table) -> dict:
     """The rows as one V1 instance."""
-    columns = [rows[name].to_pylist() for name in NAMES]
+    columns = [rows[name].to_pylist() for name in rows.column_names]
     instance = {
         "ranking_features": [list(row) for row in zip(*columns, strict=True)],
         "article_ids": ids(rows),
@@ -74,8 +77,7 @@ def v1(rows: pa.Table) -> dict:
 
 def v2(rows: pa.Table, *outputs: str) -> dict:
     """The rows as tensors, and what is wanted of them."""
-    columns = {name: (datatype, [[v] for v in rows[name].to_pylist()]) for name, datatype in RANKING_FEATURES}
-    body = v2_body(**columns, article_id=("BYTES", [[article] for article in ids(rows)]))
+    body = v2_body(**as_tensors(rows), article_id=("BYTES", [[article] for article in ids(rows)]))
     return body | ({"outputs": [{"name": name} for name in outputs]} if outputs else {})
 
 
@@ -90,10 +92,10 @@ def outputs(answer: httpx.Response) -> dict[str, list]:
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-def assert_catboosts(texts: list[str], expected: np.ndarray, scores: list[float]) -> None:
+def assert_catboosts(texts: list[str], names: list[str], expected: np.ndarray, scores: list[float]) -> None:
     """Each feature's contribution is CatBoost's; they add up to the margin, and that to the score."""
     told = [json.loads(text) for text in texts]
-    assert all(list(row["contributions"]) == NAMES for row in told)
+    assert all(list(row["contributions"]) == names for row in told)
     contributions = np.array([list(row["contributions"].values()) for row in told])
     base, margin = (np.array([row[name] for row in told]) for name in ("base", "margin"))
     assert np.abs(contributions - expected[:, :-1]).max() <= TOLERANCE
@@ -108,7 +110,8 @@ def test_contributions_are_catboosts_own_by_v1_and_v2(http, rows, expected):
         some = rows.slice(start, SOME)
         answered = outputs(http.post(INFER, json=v2(some, "scores", "article_ids", "explanations")))
         assert answered["article_ids"] == ids(some)
-        assert_catboosts(answered["explanations"], expected[start : start + SOME], answered["scores"])
+        wanted = expected[start : start + SOME]
+        assert_catboosts(answered["explanations"], rows.column_names, wanted, answered["scores"])
         by_v1 = http.post(EXPLAIN, json=v1(some))
         assert by_v1.status_code == 200, by_v1.text
         explanation = {"article_ids": ids(some), "explanations": answered["explanations"]}
@@ -125,8 +128,8 @@ def test_a_number_that_is_none_goes_where_catboost_sends_it(http, rows, catalogu
     header = json.dumps(body).encode()
     lengths = {"inference-header-content-length": str(len(header))}
     answered = outputs(http.post(INFER, content=header + values.tobytes(), headers=lengths))
-    unknown = some.set_column(NAMES.index("age"), "age", pa.array(values))
-    assert_catboosts(answered["explanations"], catboosts(catalogue.work, unknown), answered["scores"])
+    wanted = catboosts(catalogue.work, with_column(some, "age", pa.array(values)))
+    assert_catboosts(answered["explanations"], rows.column_names, wanted, answered["scores"])
 
 
 def test_explanations_are_an_output_that_is_asked_for_by_name(http, rows):
@@ -149,17 +152,40 @@ def test_the_transformer_has_its_rankers_contributions_as_an_object(pair, a_ques
     (explanation,) = pair.explain(a_question | {"k": 5}).json()["explanations"]
     assert explanation["ranker"] == "ranking"
     assert len(explanation["articles"]) == 5
-    customer = catalogue.buyers(1)[0]
-    features = catalogue.features(customer, [article["article_id"] for article in explanation["articles"]])
-    texts = [json.dumps(in_order(article["explanation"])) for article in explanation["articles"]]
+    names = [name for name, _ in catalogue.inputs]
+    told = [article["features"] for article in explanation["articles"]]
+    features = pa.table({name: [row[name] for row in told] for name in names})
+    texts = [json.dumps(in_order(article["explanation"], names)) for article in explanation["articles"]]
     scores = [article["score"] for article in explanation["articles"]]
-    assert_catboosts(texts, catboosts(catalogue.work, features), scores)
+    assert_catboosts(texts, names, catboosts(catalogue.work, features), scores)
 
 
-def in_order(explanation: dict) -> dict:
+def test_an_explanation_says_what_was_scored_and_who_found_it(pair, a_question, catalogue):
+    (explanation,) = pair.explain(a_question | {"k": 20}).json()["explanations"]
+    ranking_of = ids_of(pair.predict(a_question))
+    wanted = catalogue.features(catalogue.buyers(1)[0], ranking_of).to_pylist()
+    for article in explanation["articles"]:
+        expected = wanted[ranking_of.index(article["article_id"])]
+        told = article["features"]
+        assert {name for name in told if isinstance(told[name], str)} == set(ARTICLE_ATTRIBUTES)
+        for name, value in expected.items():
+            assert told[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-4)), name
+        retrieval = article["retrieval"]
+        assert retrieval["rank"] == 1 + expected.get("retrieval_rank", retrieval["rank"] - 1)
+        assert retrieval["sources"]
+        assert set(retrieval["sources"]) <= {"towers", "alike", "popular"}
+
+
+def ids_of(answer: httpx.Response) -> list[str]:
+    """The articles of a V1 answer's one ranking."""
+    (prediction,) = predictions(answer.json())
+    return [article for _, article in prediction["ranking"]]
+
+
+def in_order(explanation: dict, names: list[str]) -> dict:
     """The same with its features in the order of the schema."""
-    assert set(explanation["contributions"]) == set(NAMES)
-    return explanation | {"contributions": {name: explanation["contributions"][name] for name in NAMES}}
+    assert set(explanation["contributions"]) == set(names)
+    return explanation | {"contributions": {name: explanation["contributions"][name] for name in names}}
 
 
 def test_an_older_bundle_is_served_and_explains_nothing(under_test, tmp_path, servers, rows):

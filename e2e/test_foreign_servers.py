@@ -8,7 +8,7 @@ from foreign.forest import Forest
 from foreign_servers import address, start
 from under_test import CANDIDATES, ids, leaks
 
-from hemline import ranking
+from hemline import ranker, ranking
 from hemline.pair import Server, predictions, v2_body
 
 pytestmark = pytest.mark.conformance
@@ -26,20 +26,21 @@ SPEAKS = [
 @pytest.fixture(scope="module")
 def forest(under_test, tmp_path_factory) -> Forest:
     """A ranker that is not the bundle's: it takes raw strings, and nobody would mistake its scores."""
-    rows = ranking.read(under_test.work, "validation").slice(0, 20_000)
-    frame = rows.select([name for name, _ in ranking.RANKING_FEATURES]).to_pandas()
-    frame = frame.astype(dict.fromkeys(ranking.CATEGORIES, str))
+    rows, features = ranking.held_out(under_test.work), ranking.features(under_test.work)
+    frame = rows.select([feature["name"] for feature in features]).to_pandas()
+    texts = ranker.categories(features)
+    frame = frame.astype(dict.fromkeys(texts, str))
     model = catboost.CatBoostClassifier(
         iterations=30,
         learning_rate=0.3,
-        cat_features=list(ranking.CATEGORIES),
+        cat_features=texts,
         random_seed=1,
-        thread_count=ranking.THREADS,
+        thread_count=ranker.THREADS,
         allow_writing_files=False,
         verbose=False,
     )
     file = tmp_path_factory.mktemp("forest") / "forest.cbm"
-    model.fit(frame, ranking.labels(rows)).save_model(str(file))
+    model.fit(frame, ranker.labels(rows)).save_model(str(file))
     return Forest(file)
 
 

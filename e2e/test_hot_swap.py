@@ -10,11 +10,10 @@ from pathlib import Path
 import httpx
 import onnx
 import pytest
-from under_test import SAFETY_SECONDS, replace, shadow, sign
+from under_test import SAFETY_SECONDS, as_tensors, replace, shadow, sign
 
 from hemline import bundle as bundles
 from hemline.pair import MODEL, v2_body
-from hemline.schema import RANKING_FEATURES
 
 SWAPS = 200
 CALLERS = 4
@@ -58,11 +57,7 @@ def ranker_body(catalogue) -> dict:
     """A question to the predictor: 20 articles of one customer."""
     articles = [str(article) for article in catalogue.article_ids[:20]]
     features = catalogue.features(catalogue.buyers(1)[0], articles)
-    columns = {
-        name: (datatype, [[value] for value in features[name].to_pylist()])
-        for name, datatype in RANKING_FEATURES
-    }
-    return v2_body(**columns, article_id=("BYTES", [[article] for article in articles]))
+    return v2_body(**as_tensors(features), article_id=("BYTES", [[article] for article in articles]))
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import shutil
 
 import httpx
 import pytest
-from under_test import rankings
+from under_test import as_tensors, rankings
 
 from hemline import bundle as bundles
 from hemline.pair import MODEL, v2_body
-from hemline.schema import RANKING_FEATURES
 
 
 @pytest.fixture
@@ -38,12 +37,12 @@ def test_a_folder_with_only_a_model_ranks_as_the_bundle_does(
         assert rankings(other, questions) == rankings(pair, questions)
 
 
-def test_a_model_file_by_itself_is_served(under_test, tmp_path, model_folder, servers):
+def test_a_model_file_by_itself_is_served(under_test, tmp_path, model_folder, servers, catalogue):
     servers.append(under_test.predictor(tmp_path / "log", bundle=model_folder / "model.onnx"))
     servers[0].wait_ready()
     metadata = httpx.get(f"{servers[0].url}/v2/models/{MODEL}").json()
     names = [tensor["name"] for tensor in metadata["inputs"]]
-    assert names == [*(name for name, _ in RANKING_FEATURES), "article_id"]
+    assert names == [*(name for name, _ in catalogue.inputs), "article_id"]
 
 
 def test_two_replicas_answer_alike(under_test, tmp_path, catalogue, servers):
@@ -51,11 +50,7 @@ def test_two_replicas_answer_alike(under_test, tmp_path, catalogue, servers):
         servers.append(under_test.predictor(tmp_path / f"{number}.log", f"--model_name={MODEL}"))
     articles = [str(article) for article in catalogue.article_ids[:500]]
     features = catalogue.features(catalogue.buyers(1)[0], articles)
-    columns = {
-        name: (datatype, [[value] for value in features[name].to_pylist()])
-        for name, datatype in RANKING_FEATURES
-    }
-    body = v2_body(**columns, article_id=("BYTES", [[article] for article in articles]))
+    body = v2_body(**as_tensors(features), article_id=("BYTES", [[article] for article in articles]))
     answers = []
     for server in servers:
         server.wait_ready()

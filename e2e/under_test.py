@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 from stores import TestStore
 
 from hemline import bundle as bundles
-from hemline import interactions, retrieval
+from hemline import candidates, interactions, ranking, ranking_features, retrieval, schema
+from hemline.candidates import Candidates
 from hemline.history import History, Touches
 from hemline.llm import PREDICTOR_LLM, Api, LlmPair
 from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Pair, Server, environment, predictions, v2_body
-from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+from hemline.ranking_features import Profiles
+from hemline.schema import ARTICLE_ATTRIBUTES
+from hemline.signals import Signals
 
 CANDIDATES = 100
 SAFETY_SECONDS = 60
@@ -146,18 +149,42 @@ class Catalogue:
         days = np.maximum(history.days - (last[0] - asked_on), 0).astype(np.float32)
         return History(history.articles, history.weights, days)
 
+    @cached_property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Name and datatype of each of the ranker's features, in order."""
+        return [(feature["name"], feature["datatype"]) for feature in ranking.features(self.work)]
+
+    @cached_property
+    def signals(self) -> Signals:
+        """What purchases before the test window say of the articles."""
+        return bundles.signals_at_test(self.work)
+
     def features(self, customer: int, articles: Sequence[str]) -> pa.Table:
-        """The ranking features of a customer and articles, made anew from the tables."""
-        rows = self._articles.take([self.rows[article] for article in articles])
-        angle = 2 * np.pi * self.month / 12
-        numbers = {"age": self.ages[customer], "month_sin": np.sin(angle), "month_cos": np.cos(angle)}
-        columns = {
-            name: pa.array(np.full(len(articles), numbers[name], np.float32))
-            if datatype == "FP32"
-            else rows[name].cast(pa.string())
-            for name, datatype in RANKING_FEATURES
+        """The ranker's features of a customer and these candidates, made anew from the tables."""
+        rows = np.array([self.rows[article] for article in articles])
+        items, one = np.load(self.work / "item_embeddings.npy"), np.array([customer])
+        history = self.history(one)
+        scores = (self.queries(one) @ items[rows].T)[0]
+        ranks = np.empty(len(rows), np.float32)
+        ranks[np.lexsort((rows, -scores))] = np.arange(len(rows))
+        alike = candidates.alikeness(history, self.signals, np.zeros(len(rows), int), rows)
+        found = Candidates(np.zeros(len(rows), int), rows, scores, ranks, alike)
+        age = self.ages[one]
+        who = Profiles(age, schema.age_group_numbers(age), self.month, history)
+        texts = {
+            name: self._articles[name].combine_chunks().dictionary_encode() for name in ARTICLE_ATTRIBUTES
         }
-        return pa.table(columns)
+        codes = {name: column.indices.to_numpy() for name, column in texts.items()}
+        table = ranking_features.Table(self.signals, codes, items)
+        columns = ranking_features.compute(ranking.features(self.work), found, who, table)
+        plain = {name: texts[name].take(rows).cast(pa.string()) for name in columns if name in texts}
+        return pa.table(columns | plain)
+
+
+def as_tensors(features: pa.Table) -> dict[str, tuple[str, list]]:
+    """Features as a V2 body has them: name → datatype and a column of values."""
+    datatypes = {f.name: "BYTES" if pa.types.is_string(f.type) else "FP32" for f in features.schema}
+    return {name: (kind, [[v] for v in features[name].to_pylist()]) for name, kind in datatypes.items()}
 
 
 def rankings(pair: Pair, instances: Iterable[dict], batch: int = 50) -> list[list[list]]:

@@ -8,6 +8,7 @@ use crate::{
     bundle::{Bundle, BundleError},
     filter::{Column, Kind},
     mapped::Table,
+    signals::Signals,
 };
 
 /// The article table's file.
@@ -24,6 +25,7 @@ pub struct Articles {
     attributes: Vec<Attribute>,
     columns: Vec<(String, Column)>,
     embeddings: Float32Array,
+    signals: Option<Signals>,
     rows: HashMap<Box<str>, u32>,
 }
 
@@ -61,6 +63,7 @@ impl Articles {
             attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
             columns: Column::all(&table)?,
             embeddings: table.vectors("embedding", embedding_size)?,
+            signals: Signals::of(&table, manifest)?,
             rows: by_id,
         })
     }
@@ -114,6 +117,30 @@ impl Articles {
     pub fn embedding(&self, row: u32) -> &[f32] {
         let size = self.embeddings.len() / self.len();
         &self.embeddings.values()[row as usize * size..][..size]
+    }
+
+    /// What purchases say of the articles; older bundles do not know.
+    #[must_use]
+    pub fn signals(&self) -> Option<&Signals> {
+        self.signals.as_ref()
+    }
+
+    /// A column of numbers by row.
+    #[must_use]
+    pub fn numbers(&self, name: &str) -> Option<&[f32]> {
+        match self.column(name)? {
+            Column::Numbers(numbers) => Some(numbers.values()),
+            _ => None,
+        }
+    }
+
+    /// The codes of a column of few texts by row: equal where the texts are.
+    #[must_use]
+    pub fn codes(&self, name: &str) -> Option<&[i32]> {
+        match self.column(name)? {
+            Column::Dictionary(texts) => Some(texts.keys().values()),
+            _ => None,
+        }
     }
 
     /// The columns that a filter can name, in the table's order.

@@ -81,6 +81,17 @@ pub struct Counts {
 pub struct CustomersInfo {
     /// The training median, in years, where an age is unknown.
     pub default_age: f32,
+    /// The upper bounds of the age groups, in years, ascending; the last group is open. Older bundles have no groups.
+    #[serde(default)]
+    pub age_groups: Option<Vec<f32>>,
+}
+
+impl CustomersInfo {
+    /// The number of the group of an age in years: how many groups' bounds are below it.
+    #[must_use]
+    pub fn age_group(&self, age: f32) -> usize {
+        self.age_groups.iter().flatten().filter(|bound| **bound < age).count()
+    }
 }
 
 /// About retrieval.
@@ -93,6 +104,9 @@ pub struct RetrievalInfo {
     /// What the query tower is told of a customer's last touches, if anything.
     #[serde(default)]
     pub history: Option<HistoryInfo>,
+    /// What finds candidates beside the towers, if anything.
+    #[serde(default)]
+    pub sources: Option<Sources>,
     /// How the index searches.
     pub index: IndexInfo,
 }
@@ -104,6 +118,15 @@ pub struct HistoryInfo {
     pub length: usize,
     /// What each counts.
     pub weights: TouchWeights,
+}
+
+/// Shares of the candidates that are not for the towers to choose; what these sources leave, the towers fill.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Sources {
+    /// What was bought by those who bought what the customer touched of late.
+    pub alike: f64,
+    /// What sells of late to the customer's age group.
+    pub popular: f64,
 }
 
 /// What a touch counts, by its kind.
@@ -149,6 +172,12 @@ pub struct Feature {
     pub name: String,
     /// Its datatype, as the Open Inference Protocol names it.
     pub datatype: String,
+    /// How a number is computed that is not the request's own; see `docs/bundle.md`.
+    #[serde(default)]
+    pub function: Option<String>,
+    /// The column of the article table that the function reads, where it is not of the feature's name.
+    #[serde(default)]
+    pub column: Option<String>,
 }
 
 /// Size and checksum of a file.

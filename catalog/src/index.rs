@@ -156,12 +156,19 @@ pub fn exact(articles: &Articles, query: &[f32], count: usize, allowed: &Rows) -
     best
 }
 
+/// Inner product of a query and an article's embedding: what neighbours are found by.
+#[must_use]
+pub fn score(articles: &Articles, query: &[f32], row: u32) -> f32 {
+    dot(query, articles.embedding(row))
+}
+
 fn best_first(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.score.total_cmp(&a.score).then(a.row.cmp(&b.row))
 }
 
-/// In lanes that are added up at the end, so that the compiler may use vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The inner product, in lanes that are added up at the end, so that the compiler may use vector instructions.
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     let mut lanes = [0.0; 4];
     for (a, b) in a.iter().zip(b) {

@@ -1,8 +1,8 @@
 //! What is known of articles and customers.
 //!
 //! [`bundle`] reads what training made: a directory that never changes, checked against its manifest. Over its mapped files stand
-//! [`articles`], [`customers`] (their vectors) and the vector [`index`], which searches the [`rows`] that a [`filter`] leaves. [`store`] holds what does change: customers, what they
-//! bought and did.
+//! [`articles`] with their [`signals`], [`customers`] (their vectors) and the vector [`index`], which searches the [`rows`] that a [`filter`]
+//! leaves. [`store`] holds what does change: customers, what they bought and did.
 
 pub mod bundle;
 
@@ -21,6 +21,8 @@ pub mod index;
 mod mapped;
 #[cfg(feature = "retrieval")]
 pub mod rows;
+#[cfg(feature = "retrieval")]
+pub mod signals;
 #[cfg(feature = "store")]
 pub mod store;
 

@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use arrow_array::{
-    Array, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
-    cast::AsArray, types::Int32Type,
+    Array, ArrowPrimitiveType, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, PrimitiveArray,
+    RecordBatch, StringArray, cast::AsArray, types::Int32Type,
 };
 use arrow_buffer::Buffer;
 use arrow_ipc::{
@@ -65,11 +65,31 @@ impl<'a> Table<'a> {
 
     /// A column of vectors, flat: row i is `[i * width .. (i + 1) * width]`.
     pub(crate) fn vectors(&self, name: &str, width: usize) -> Result<Float32Array, BundleError> {
-        let wanted = || self.invalid(name, format!("expected fixed_size_list(float32, {width})"));
+        self.lists(name, width)
+    }
+
+    /// A column of lists of one length, flat as [`Table::vectors`].
+    pub(crate) fn lists<T: ArrowPrimitiveType>(
+        &self,
+        name: &str,
+        width: usize,
+    ) -> Result<PrimitiveArray<T>, BundleError> {
+        let wanted = || self.invalid(name, format!("expected fixed_size_list({}, {width})", T::DATA_TYPE));
+        let fits = self.width(name)? == Some(width);
         let list: &FixedSizeListArray = self.column(name)?.as_fixed_size_list_opt().ok_or_else(wanted)?;
-        let fits = usize::try_from(list.value_length()) == Ok(width);
-        let values = list.values().as_primitive_opt().filter(|_| fits).cloned().ok_or_else(wanted)?;
-        Ok(values)
+        let values = list.values().as_primitive_opt().filter(|values| fits && values.null_count() == 0);
+        values.cloned().ok_or_else(wanted)
+    }
+
+    /// The length of a column's lists, if they are of one.
+    pub(crate) fn width(&self, name: &str) -> Result<Option<usize>, BundleError> {
+        let list = self.column(name)?.as_fixed_size_list_opt();
+        Ok(list.and_then(|list| usize::try_from(list.value_length()).ok()))
+    }
+
+    /// Whether there is a column of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
     }
 
     pub(crate) fn invalid(&self, column: &str, reason: impl std::fmt::Display) -> BundleError {

@@ -13,12 +13,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hemline import history, interactions, outputs, retrieval
+from hemline import (
+    candidates,
+    history,
+    interactions,
+    outputs,
+    ranking,
+    ranking_features,
+    retrieval,
+    schema,
+    signals,
+)
 from hemline.errors import DataError
+from hemline.ranker import OUTPUT
 from hemline.ranking import CONTRIBUTIONS as WORK_CONTRIBUTIONS
-from hemline.ranking import OUTPUT
 from hemline.report import say
-from hemline.schema import ARTICLE_ATTRIBUTES, FEATURES_JSON, RANKING_FEATURES, TRANSACTIONS
+from hemline.schema import AGE_GROUPS, ARTICLE_ATTRIBUTES, FEATURES_JSON, TRANSACTIONS
+from hemline.signals import Signals
 from hemline.towers import EMBEDDING_SIZE, QUERY_OUTPUT, query_inputs
 
 SCHEMA_VERSION = 1
@@ -43,9 +54,9 @@ def create(work: Path, out: Path) -> dict:
     _refuse_unless_bundle(out)
     interactions.require(work, "features", FEATURES_JSON)
     outputs.require(work, "train-retrieval", "retrieval.json", "towers.npz", "query_tower.onnx")
-    outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx", WORK_CONTRIBUTIONS)
     vectors = ("item_embeddings.npy", "customer_vectors.npy")
     outputs.require(work, "create-embeddings", "embeddings.json", "articles.usearch", *vectors)
+    outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx", WORK_CONTRIBUTIONS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         new = Path(scratch) / "new"
@@ -100,7 +111,33 @@ def articles(work: Path) -> pa.Table:
     columns |= {name: columns[name].dictionary_encode() for name in ARTICLE_ATTRIBUTES}
     columns["price"] = pa.array(prices(work, table["article_id"]), pa.float32())
     columns["embedding"] = _vectors(np.load(work / "item_embeddings.npy"))
+    known = signals_at_test(work)
+    columns |= {name: pa.array(values) for name, values in known.numbers.items()}
+    columns["sold_by_age_group"] = _vectors(known.sold_by_age_group)
+    columns["alike"], columns["alikeness"] = _vectors(known.alike), _vectors(known.alikeness)
     return pa.table(columns)
+
+
+def signals_at_test(work: Path) -> Signals:
+    """What purchases outside the test split say of every article, as of the first day of the test window.
+
+    In a random split, as of the day after the last.
+    """
+    purchases, window = interactions.read(work), interactions.window(work)
+    before = purchases.of("train", "validation")
+    temporal = window["split"] == "temporal"
+    day = (
+        np.datetime64(window["test_start" if temporal else "test_end"]) - np.datetime64(window["first"])
+    ).astype(int)
+    groups = schema.age_group_numbers(retrieval.customer_ages(work))
+    return signals.of(before, int(day) + (not temporal), groups, schema.AGE_GROUP_COUNT)
+
+
+def read_signals(articles: pa.Table) -> Signals:
+    """The signals of a bundle's article table."""
+    lists = {name: articles[name].combine_chunks() for name in ("sold_by_age_group", "alike", "alikeness")}
+    flat = {name: column.flatten().to_numpy().reshape(len(column), -1) for name, column in lists.items()}
+    return Signals({name: articles[name].to_numpy() for name in signals.NUMBERS}, **flat)
 
 
 def prices(work: Path, article_ids: pa.ChunkedArray) -> np.ndarray:
@@ -164,6 +201,10 @@ def write_arrow(table: pa.Table, path: Path) -> None:
 def describe(work: Path, bundle: Path) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
     features, reads_history = interactions.features(work), retrieval.reads_history(work)
+    told = ranking.features(work)
+    touches = {"history": {"length": history.LENGTH, "weights": history.WEIGHTS}}
+    if told == ranking_features.RECIPE and not reads_history:
+        touches = {}
     training, embeddings = (json.loads((work / f"{n}.json").read_text()) for n in ("retrieval", "embeddings"))
     files = {path: _fingerprint(bundle / path) for path in FILES}
     return {
@@ -178,7 +219,10 @@ def describe(work: Path, bundle: Path) -> dict:
             "customers": _rows(bundle / CUSTOMERS) - 1,
             "transactions": features["counts"]["transactions"],
         },
-        "customers": {"default_age": features["default_age"]},
+        "customers": {
+            "default_age": features["default_age"],
+            "age_groups": [bound for bound, _ in AGE_GROUPS],
+        },
         "retrieval": {
             "embedding_size": EMBEDDING_SIZE,
             "query_tower": {
@@ -188,11 +232,12 @@ def describe(work: Path, bundle: Path) -> dict:
                 ],
                 "output": QUERY_OUTPUT,
             },
-            **({"history": {"length": history.LENGTH, "weights": history.WEIGHTS}} if reads_history else {}),
+            **touches,
+            **({} if told == ranking_features.RECIPE else {"sources": candidates.SHARES}),
             "index": {"metric": "ip", "expansion_search": embeddings["expansion_search"]},
         },
         "ranking": {
-            "features": [{"name": name, "datatype": datatype} for name, datatype in RANKING_FEATURES],
+            "features": list(told),
             "output": OUTPUT,
         },
         "metrics": {},
@@ -216,8 +261,8 @@ def _fingerprint(path: Path) -> dict:
 
 
 def _vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
-    flat = pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1))
-    item = pa.field("item", pa.float32(), nullable=False)
+    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+    item = pa.field("item", flat.type, nullable=False)
     return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, matrix.shape[1]))
 
 

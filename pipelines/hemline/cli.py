@@ -104,11 +104,17 @@ def train_retrieval(
 
 
 @app.command()
-def train_ranking(work: Work, seed: Seed = 42) -> None:
+def train_ranking(
+    work: Work,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="The recipe's fourteen features, and random negatives.")
+    ] = False,
+    seed: Seed = 42,
+) -> None:
     """Train the ranker."""
     from hemline import ranking
 
-    ranking.train(work, seed)
+    ranking.train(work, seed, recipe)
 
 
 @app.command()

@@ -104,7 +104,7 @@ def sample_queries(work: Path, params: Params, items: np.ndarray) -> np.ndarray:
     rows = np.random.default_rng(0).permutation(recent)[:QUERIES]
     window = interactions.window(work)
     month, ages = int(window["test_start"][5:7]), retrieval.customer_ages(work)[rows]
-    history = retrieval.histories_at_test(work, purchases, window, rows)
+    history = retrieval.histories_at_test(purchases, window, rows) if retrieval.reads_history(work) else None
     vectors = params["customer_vectors"][rows + 1]
     return retrieval.queries(params, vectors, ages, np.full(len(rows), month), history, items)
 

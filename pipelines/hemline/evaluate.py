@@ -4,40 +4,32 @@ Lists of the same customers are compared, each without what the customer had alr
 popularity  what sold most in the last seven days before the test window
 (baselines) what else a recommender has to beat: see `hemline.baselines`
 retrieval   the 100 articles that the bundle's index finds for the query, best first
+candidates  the 100 that the ranker is asked about, from every source, in the order of retrieval
 served      the same 100, in the order of the ranker: what a request is answered with
 oracle      the true probabilities, where the data are generated: the best that any list can do
 
 The truth is what a customer bought in the test window and had not bought before.
-
-A server leaves out what was bought while it searches the index. Python's usearch can't, so here the index is
-asked for as many more, which are then left out. As in a server, exact search answers where the graph comes up
-short.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from usearch.index import Index
 
 from hemline import bundle as bundles
-from hemline import embeddings, evaluation_report, interactions, outputs, rankings, retrieval
-from hemline import history as histories
+from hemline import evaluation_report, interactions, outputs, rankings, retrieval, served
+from hemline.candidates import CANDIDATES
 from hemline.errors import DataError
-from hemline.history import History
 from hemline.interactions import Baskets, Interactions
-from hemline.report import progress_bar, say
+from hemline.report import say
 from hemline.schema import AGE_GROUPS, ARTICLES, CUSTOMERS, FEATURES_JSON, OLDEST_AGE_GROUP, ORACLE
 
-CANDIDATES = 100
 POPULAR_DAYS = 7
 # More customers would narrow the intervals little and take long.
 MOST_CUSTOMERS = 20_000
-CHUNK = 200  # customers a call of the ranker
 # What is served, and retrieval, are compared with each of these, where there is such a list.
 COMPARED = ("popularity", "recent_popularity", "als", "ease")
 # Upper bound (inclusive, articles bought before the test window) of each length of history; the last is open.
@@ -75,7 +67,7 @@ def evaluate(work: Path, bundle: Path, plot: Path | None = None, with_baselines:
 
         others, settings = baselines.make(purchases, window, question.bought, manifest["seed"])
         lists |= others
-    lists |= bundle_lists(work, bundle, manifest, question)
+    lists |= served.lists(work, bundle, manifest, asked(purchases, window, question))
     if true:
         lists["oracle"] = oracle(true, question)
 
@@ -126,6 +118,13 @@ def ask(
     return Question(truth, bought, purchases.articles, month, without, bought.sizes() == 0)
 
 
+def asked(purchases: Interactions, window: dict, question: Question) -> served.Asked:
+    """The same question to a bundle: with what each customer touched before the window."""
+    customers = question.truth.customers
+    history = retrieval.histories_at_test(purchases.of("train", "validation"), window, customers)
+    return served.Asked(customers, question.month, question.bought, history)
+
+
 def popularity(purchases: Interactions, window: dict, question: Question) -> np.ndarray:
     """What sold most often in the last days before the test window, for each customer: [n, CANDIDATES].
 
@@ -155,127 +154,6 @@ def oracle(true: tuple[np.ndarray, np.ndarray, np.ndarray], question: Question) 
     ranking = np.full((len(question.truth), CANDIDATES), -1)
     ranking[np.searchsorted(question.truth.customers, customers), rank] = articles
     return ranking
-
-
-def bundle_lists(work: Path, bundle: Path, manifest: dict, question: Question) -> dict[str, np.ndarray]:
-    """The lists `retrieval` and `served` of the bundle's own files: [n, CANDIDATES] each.
-
-    Where the query tower is told a history, also what it finds `without_history`.
-    """
-    articles = _arrow(bundle / bundles.ARTICLES)
-    ids = pq.read_table(work / ARTICLES, columns=["article_id"])["article_id"].cast(pa.string())
-    if not articles["article_id"].combine_chunks().equals(ids.combine_chunks()):
-        raise DataError(f"{bundle}: made of other articles than {work}")
-    ages = pq.read_table(work / CUSTOMERS, columns=["age"])["age"].to_numpy()
-    ages = ages[question.truth.customers].astype(np.float32)
-    season = 2 * np.pi * question.month / 12
-    seasons = {"month_sin": np.float32(np.sin(season)), "month_cos": np.float32(np.cos(season))}
-    inputs = {
-        "customer_vector": customer_vectors(work, bundle, question.truth.customers),
-        "age": ages[:, None],
-        **{name: np.full((len(ages), 1), value, np.float32) for name, value in seasons.items()},
-    }
-    items = articles["embedding"].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
-    history = None
-    if "history" in manifest["retrieval"]:
-        before = interactions.read(work).of("train", "validation")
-        history = retrieval.histories_at_test(
-            work, before, interactions.window(work), question.truth.customers
-        )
-    index = Index.restore(str(bundle / bundles.INDEX), view=True)
-    index.expansion_search = manifest["retrieval"]["index"]["expansion_search"]
-    lists = {}
-    if history is not None:
-        nothing = histories.nothing(len(ages))
-        queries = bundle_queries(bundle, manifest, inputs, items, nothing)
-        lists["without_history"] = neighbours(index, queries, items, question.bought)
-    queries = bundle_queries(bundle, manifest, inputs, items, history)
-    found = neighbours(index, queries, items, question.bought)
-    return lists | {
-        "retrieval": found,
-        "served": rank(bundle, manifest, articles, found, {"age": ages, **seasons}),
-    }
-
-
-def bundle_queries(
-    bundle: Path, manifest: dict, inputs: dict, items: np.ndarray, history: History | None
-) -> np.ndarray:
-    """What the bundle's query tower makes of the profiles' `inputs` and of histories: [n, size]."""
-    tower, output = _session(bundle / bundles.QUERY_TOWER), manifest["retrieval"]["query_tower"]["output"]
-    found = []
-    count = len(inputs["customer_vector"])
-    for start in range(0, count, retrieval.QUERIES_AT_ONCE):
-        part = np.arange(start, min(start + retrieval.QUERIES_AT_ONCE, count))
-        asked = {name: values[part] for name, values in inputs.items()}
-        if history is not None:
-            seen = history.of(part)
-            asked |= {
-                "history_vectors": items[seen.articles],
-                "history_weights": seen.weights,
-                "history_days": seen.days,
-            }
-        found.append(tower.run([output], asked)[0])
-    return np.concatenate(found)
-
-
-def neighbours(index: Index, queries: np.ndarray, items: np.ndarray, bought: Baskets) -> np.ndarray:
-    """What the index finds for each query without what was bought, best first: [n, CANDIDATES]."""
-    found = np.full((len(queries), CANDIDATES), -1)
-    # Those who bought about as much are asked for together, as for each of them so many more are asked for.
-    sizes = bought.sizes()
-    by_size = np.argsort(sizes, kind="stable")
-    with progress_bar("search", len(queries)) as bar:
-        for start in range(0, len(queries), CHUNK):
-            rows = by_size[start : start + CHUNK]
-            count = min(CANDIDATES + sizes[rows[-1]], len(items))
-            for row, keys in zip(rows, embeddings.search(index, queries[rows], count), strict=True):
-                own = bought.articles[bought.offsets[row] : bought.offsets[row + 1]]
-                fresh = keys[(keys >= 0) & ~np.isin(keys, own)][:CANDIDATES]
-                found[row, : len(fresh)] = fresh
-            bar.advance(len(rows))
-    short = np.flatnonzero((found >= 0).sum(axis=1) < np.minimum(CANDIDATES, len(items) - sizes))
-    found[short] = interactions.top(queries[short], items, bought.of(bought.customers[short]), CANDIDATES)
-    return found
-
-
-def customer_vectors(work: Path, bundle: Path, rows: np.ndarray) -> np.ndarray:
-    """The bundle's vectors of customers, given as rows of `customers.parquet`: float32 [n, size].
-
-    Found by key, as a server does; the out-of-vocabulary vector where the bundle does not have the customer.
-    """
-    ids = pq.read_table(work / CUSTOMERS, columns=["customer_id"])["customer_id"].take(rows)
-    table = _arrow(bundle / bundles.CUSTOMERS)
-    keys = pa.array([bundles.customer_key(i) for i in ids.to_pylist()], pa.binary(bundles.KEY_BYTES))
-    at = pc.index_in(keys, value_set=table["key"]).fill_null(0).to_numpy()
-    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    return vectors[at]
-
-
-def rank(bundle: Path, manifest: dict, articles: pa.Table, found: np.ndarray, customer: dict) -> np.ndarray:
-    """`found` in the order of the bundle's ranker, ties by retrieval rank; -1 stays last.
-
-    `customer` has the features that are not the article's: arrays [n], or one number for everyone.
-    """
-    session, output = _session(bundle / bundles.RANKER), manifest["ranking"]["output"]
-    texts = {
-        f["name"]: np.array(articles[f["name"]].to_pylist(), dtype=object)
-        for f in manifest["ranking"]["features"]
-        if f["datatype"] == "BYTES"
-    }
-    ordered = np.empty_like(found)
-    with progress_bar("rank", len(found)) as bar:
-        for start in range(0, len(found), CHUNK):
-            part = found[start : start + CHUNK]
-            inputs = {name: values[part].reshape(-1, 1) for name, values in texts.items()}
-            for name, values in customer.items():
-                values = values[start : start + CHUNK, None] if np.ndim(values) else values
-                inputs[name] = np.broadcast_to(values, part.shape).reshape(-1, 1).astype(np.float32)
-            scores = session.run([output], inputs)[0].reshape(part.shape)
-            scores = np.where(part < 0, -np.inf, scores)
-            order = np.argsort(-scores, axis=1, kind="stable")
-            ordered[start : start + CHUNK] = np.take_along_axis(part, order, axis=1)
-            bar.advance(len(part))
-    return ordered
 
 
 def segments(work: Path, question: Question) -> dict[str, dict[str, np.ndarray]]:
@@ -359,15 +237,6 @@ def _segment(ndcg: dict[str, np.ndarray], rows: np.ndarray, seed: int) -> dict:
         "customers": int(rows.sum()),
         "ndcg_at_12": {name: rankings.interval(values[rows], seed) for name, values in ndcg.items()},
     }
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-
-def _arrow(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
 
 
 def _rows(path: Path, column: str, values: pa.ChunkedArray) -> np.ndarray:

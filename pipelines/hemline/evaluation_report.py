@@ -31,6 +31,7 @@ NAMES = {
     "ease": "EASE^R",
     "without_history": "retrieval without history",
     "retrieval": "retrieval",
+    "candidates": "candidates",
     "served": "served",
     "oracle": "oracle",
 }
@@ -45,6 +46,7 @@ COLOURS = {
     "ease": "#b5651d",
     "without_history": "#a9cbe8",
     "retrieval": "#6fa8dc",
+    "candidates": "#5588c0",
     "served": "#3b6ea5",
     "oracle": "#d9c27a",
 }
@@ -98,11 +100,11 @@ def verdict(metrics: dict) -> list[str]:
     )
     lists = metrics["lists"]
     if "oracle" in lists:
-        found, possible = (lists[name]["recall_at_100"]["mean"] for name in ("retrieval", "oracle"))
+        found, possible = (lists[name]["recall_at_100"]["mean"] for name in ("candidates", "oracle"))
         popular, best = (lists[name]["ndcg_at_12"]["mean"] for name in ("popularity", "oracle"))
         if possible and best:
             sentences.append(
-                f"Of what the oracle can find, retrieval finds {found / possible:.0%} (Recall@100); "
+                f"Of what the oracle can find, candidates have {found / possible:.0%} (Recall@100); "
                 f"of its NDCG@12, popularity has {popular / best:.0%}."
             )
     if metrics["split"] == "random":

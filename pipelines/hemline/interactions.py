@@ -33,12 +33,14 @@ class Interactions:
     day: np.ndarray  # int32, days since the first day of the window
     month: np.ndarray  # int32, 1..12
     split: np.ndarray  # int8, position in SPLITS
+    price: np.ndarray  # float32, as the data have it
     customers: int  # rows of customers.parquet
     articles: int  # rows of articles.parquet
 
     def where(self, rows: np.ndarray) -> "Interactions":
         """The purchases that a boolean or integer index selects."""
-        columns = (c[rows] for c in (self.customer, self.article, self.day, self.month, self.split))
+        columns = (self.customer, self.article, self.day, self.month, self.split, self.price)
+        columns = (column[rows] for column in columns)
         return Interactions(*columns, self.customers, self.articles)
 
     def of(self, *splits: str) -> "Interactions":
@@ -147,14 +149,14 @@ def read(work: Path) -> Interactions:
             select c.file_row_number::integer customer, a.file_row_number::integer article,
                    (t.t_dat::date - date '{window(work)["first"]}')::integer as day,
                    t.month::integer as month,
-                   (list_position({list(SPLITS)}, t.split) - 1)::tinyint as split
+                   (list_position({list(SPLITS)}, t.split) - 1)::tinyint as split, t.price::float as price
             from transactions t join customers c using (customer_id) join articles a using (article_id)
-            order by day, customer, article, split
+            order by day, customer, article, split, price
             """
         ).fetchnumpy()
         counts = [pq.read_metadata(names[name]).num_rows for name in ("customers", "articles")]
     return Interactions(
-        *(np.asarray(columns[c]) for c in ("customer", "article", "day", "month", "split")), *counts
+        *(np.asarray(columns[c]) for c in ("customer", "article", "day", "month", "split", "price")), *counts
     )
 
 

@@ -131,15 +131,11 @@ def reads_history(work: Path) -> bool:
     return json.loads((work / "retrieval.json").read_text())["settings"]["reads_history"]
 
 
-def histories_at_test(
-    work: Path, before: Interactions, window: dict, customers: np.ndarray
-) -> History | None:
+def histories_at_test(before: Interactions, window: dict, customers: np.ndarray) -> History:
     """What these customers touched `before` the test window, as of its first day.
 
-    In a random split, days are no order: as of its last day. None where the towers read no history.
+    In a random split, days are no order: as of its last day.
     """
-    if not reads_history(work):
-        return None
     strict = window["split"] == "temporal"
     asked_on = window["test_start"] if strict else window["test_end"]
     day = (np.datetime64(asked_on) - np.datetime64(window["first"])).astype(int)

@@ -25,6 +25,8 @@ Out, the work directory. Every step reads and writes the same one:
     window {first, train_end, validation_end, test_start, test_end, split: 'temporal' or 'random'}.
 """
 
+import numpy as np
+
 ARTICLES_CSV = "articles.csv"
 CUSTOMERS_CSV = "customers.csv"
 TRANSACTIONS_CSV = "transactions_train.csv"
@@ -120,3 +122,9 @@ AGE_RANGE = (10, 110)
 # Upper bound (inclusive, years) of each age group; the last one is open.
 AGE_GROUPS = ((18, "0-18"), (25, "19-25"), (35, "26-35"), (45, "36-45"), (55, "46-55"), (65, "56-65"))
 OLDEST_AGE_GROUP = "66+"
+AGE_GROUP_COUNT = len(AGE_GROUPS) + 1
+
+
+def age_group_numbers(ages: np.ndarray) -> np.ndarray:
+    """Number of the age group of each age in years: how many groups' bounds are below it."""
+    return np.searchsorted([bound for bound, _ in AGE_GROUPS], ages)

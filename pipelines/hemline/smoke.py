@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hemline import bundle as bundles
-from hemline import evaluate, interactions, schema, smoke_llm
+from hemline import interactions, schema, served, smoke_llm
 from hemline.history import Touches
 from hemline.llm import LlmPair, LlmRanker, pair_of
 from hemline.pair import Pair, interruptible, predictions
@@ -162,17 +162,17 @@ def query(checks: Smoke, bundle: Path, work: Path, manifest: dict) -> dict:
     angle = 2 * np.pi * int(checks.day[5:7]) / 12
     sin, cos = np.float32(np.sin(angle)), np.float32(np.cos(angle))
     inputs = {
-        "customer_vector": evaluate.customer_vectors(work, bundle, np.array([row])),
+        "customer_vector": served.customer_vectors(work, bundle, np.array([row])),
         "age": np.array([[age if known else manifest["customers"]["default_age"]]], np.float32),
         "month_sin": sin.reshape(1, 1),
         "month_cos": cos.reshape(1, 1),
     }
     items, history = np.load(work / "item_embeddings.npy"), None
-    if "history" in manifest["retrieval"]:
+    if served.reads_history(manifest):
         purchases = interactions.read(work)
         asked_on = (np.datetime64(checks.day) - np.datetime64(manifest["window"]["first"])).astype(int)
         history = Touches(purchases, strict=False).before(np.array([row]), np.array([asked_on]))
-    vectors = evaluate.bundle_queries(bundle, manifest, inputs, items, history)
+    vectors = served.queries(bundle, manifest, inputs, items, history)
     return {"query_emb": vectors[0].tolist(), "month_sin": float(sin), "month_cos": float(cos)}
 
 

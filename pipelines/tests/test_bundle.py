@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import trained
 
-from hemline import bundle, embeddings, outputs, ranking, retrieval, towers
+from hemline import bundle, embeddings, outputs, ranker, ranking, retrieval, signals, towers
 from hemline.errors import DataError
-from hemline.schema import ARTICLE_ATTRIBUTES, RANKING_FEATURES
+from hemline.ranking_features import FEATURES
+from hemline.schema import ARTICLE_ATTRIBUTES
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,9 @@ def test_the_manifest_says_what_is_in_the_bundle(trained_work, made_bundle):
         assert told == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert manifest["schema_version"] == 1
     assert manifest["data"] == outputs.fingerprint(trained_work / "features.json")
-    assert [(f["name"], f["datatype"]) for f in manifest["ranking"]["features"]] == list(RANKING_FEATURES)
+    assert manifest["ranking"]["features"] == list(FEATURES)
+    assert manifest["retrieval"]["sources"] == {"alike": 0.25, "popular": 0.15}
+    assert manifest["customers"]["age_groups"] == [18, 25, 35, 45, 55, 65]
     lines = "".join(f"{p}:{f['sha256']}\n" for p, f in sorted(manifest["files"].items()))
     assert manifest["version"] == hashlib.sha256(lines.encode()).hexdigest()[:12]
 
@@ -89,8 +92,8 @@ def test_articles_have_their_columns_types_and_rows(trained_work, made_bundle):
     text, category = pa.string(), pa.dictionary(pa.int32(), pa.string())
     expected = {"article_id": text, "prod_name": text, "detail_desc": text, "image": text}
     expected |= dict.fromkeys(ARTICLE_ATTRIBUTES, category)
-    types = {f.name: f.type for f in batch.schema if f.name != "embedding"}
-    assert types == expected | {"price": pa.float32()}
+    types = {f.name: f.type for f in batch.schema if not pa.types.is_fixed_size_list(f.type)}
+    assert types == expected | dict.fromkeys(["price", *signals.NUMBERS], pa.float32())
     assert batch.schema.field("embedding").type.list_size == towers.EMBEDDING_SIZE
     assert all(batch[name].null_count == 0 for name in batch.schema.names)
     articles = pq.read_table(trained_work / "articles.parquet")
@@ -157,7 +160,7 @@ def test_features_that_changed_since_training_are_refused(trained_work, tmp_path
     ):
         bundle.create(work, tmp_path / "bundle")
     retrieval.train(work, seed=42, epochs=1)
-    with pytest.raises(DataError, match="run `hemline train-ranking` again"):
+    with pytest.raises(DataError, match="run `hemline create-embeddings` again"):
         bundle.create(work, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -168,6 +171,9 @@ def test_embeddings_of_an_earlier_training_are_refused(trained_work, tmp_path):
     with pytest.raises(DataError, match=r"towers\.npz is another now; run `hemline create-embeddings` again"):
         bundle.create(work, tmp_path / "bundle")
     embeddings.create(work)
+    with pytest.raises(DataError, match=r"retrieval\.json is another now; run `hemline train-ranking` again"):
+        bundle.create(work, tmp_path / "bundle")
+    ranking.train(work, seed=42)
     assert bundle.create(work, tmp_path / "bundle")["seed"] == 43
 
 
@@ -179,7 +185,7 @@ def test_a_step_that_fails_leaves_what_was_there(trained_work, tmp_path, monkeyp
         raise RuntimeError("differs")
 
     monkeypatch.setattr(retrieval, "check_parity", fail)
-    monkeypatch.setattr(ranking, "check_parity", fail)
+    monkeypatch.setattr(ranker, "check_parity", fail)
     monkeypatch.setattr(embeddings, "choose_expansion", fail)
     for step in (
         lambda: retrieval.train(work, seed=1, epochs=1),

@@ -94,8 +94,7 @@ def test_a_model_of_another_kind_is_refused(rows, tmp_path, parameters, reason):
 def test_training_leaves_the_rankers_contributions(tiny_work):
     work = trained.work(tiny_work)
     content = json.loads((work / ranking.CONTRIBUTIONS).read_text(encoding="utf-8"))
-    held_out = ranking.read(work, "test").slice(0, 200)
-    encoders = json.loads((work / "ranker.json").read_text(encoding="utf-8"))["encoders"]
-    margin = contributions.explain(content, ranking.encode(held_out, encoders)).sum(axis=1)
+    held_out = ranking.held_out(work).slice(0, 200)
+    margin = contributions.explain(content, ranking.encode(work, held_out)).sum(axis=1)
     probability = ranking.predict_proba(work, held_out)
     np.testing.assert_allclose(1 / (1 + np.exp(-margin)), probability, atol=1e-9)

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 import trained
 
-from hemline import bundle, embeddings, evaluate, evaluation_report, interactions, rankings, retrieval, towers
+from hemline import (
+    bundle,
+    candidates,
+    embeddings,
+    evaluate,
+    evaluation_report,
+    interactions,
+    rankings,
+    retrieval,
+    served,
+    towers,
+)
 from hemline.errors import DataError
 
 HIT = np.array([[True, False, True, False], [False, False, False, False]])
@@ -114,7 +125,8 @@ def test_without_baselines_the_bundle_is_measured_beside_popularity_alone(
 ):
     other = shutil.copytree(made_bundle, tmp_path / "bundle")
     metrics = evaluate.evaluate(trained_work, other, tmp_path / "plot.png", with_baselines=False)
-    assert set(metrics["lists"]) == {"popularity", "without_history", "retrieval", "served", "oracle"}
+    own = {"without_history", "retrieval", "candidates", "served"}
+    assert set(metrics["lists"]) == own | {"popularity", "oracle"}
     assert metrics["baselines"] == {}
     assert metrics["lists"]["served"] == evaluated[0]["lists"]["served"]
 
@@ -129,7 +141,7 @@ def test_the_numbers_go_into_the_manifest_and_change_nothing_else(made_bundle, e
 def test_no_list_is_better_than_the_oracle_and_reordering_keeps_recall(evaluated):
     lists = evaluated[0]["lists"]
     assert set(lists) == set(evaluation_report.NAMES)
-    assert lists["served"]["recall_at_100"] == lists["retrieval"]["recall_at_100"]
+    assert lists["served"]["recall_at_100"] == lists["candidates"]["recall_at_100"]
     for measured in lists.values():
         for value in measured.values():
             assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
@@ -137,29 +149,32 @@ def test_no_list_is_better_than_the_oracle_and_reordering_keeps_recall(evaluated
         assert all(best["mean"] >= measured[metric]["mean"] for measured in lists.values()), metric
 
 
+def bundle_lists(work, made, question):
+    asked = evaluate.asked(interactions.read(work), interactions.window(work), question)
+    return served.lists(work, made, bundle.read_manifest(made), asked)
+
+
 def test_no_list_has_what_the_customer_had_already_bought(trained_work, made_bundle):
     purchases, window = interactions.read(trained_work), interactions.window(trained_work)
     question = evaluate.ask(purchases, window, seed=42)
     lists = {"popularity": evaluate.popularity(purchases, window, question)}
-    lists |= evaluate.bundle_lists(trained_work, made_bundle, bundle.read_manifest(made_bundle), question)
+    lists |= bundle_lists(trained_work, made_bundle, question)
     for ranking in lists.values():
         assert not rankings.hits(ranking, question.bought, question.articles).any()
-    assert (np.sort(lists["served"], axis=1) == np.sort(lists["retrieval"], axis=1)).all()
+    assert (np.sort(lists["served"], axis=1) == np.sort(lists["candidates"], axis=1)).all()
 
 
 def test_what_is_retrieved_is_what_exact_search_finds_but_for_two_in_a_hundred(trained_work, made_bundle):
     purchases, window = interactions.read(trained_work), interactions.window(trained_work)
     question = evaluate.ask(purchases, window, seed=42)
-    manifest = bundle.read_manifest(made_bundle)
-    found = evaluate.bundle_lists(trained_work, made_bundle, manifest, question)["retrieval"]
+    found = bundle_lists(trained_work, made_bundle, question)["retrieval"]
     params = towers.load(trained_work / "towers.npz")
     rows = question.truth.customers
     ages, months = retrieval.customer_ages(trained_work)[rows], np.full(len(rows), question.month)
     items = np.load(trained_work / "item_embeddings.npy")
-    before = purchases.of("train", "validation")
-    history = retrieval.histories_at_test(trained_work, before, window, rows)
+    history = evaluate.asked(purchases, window, question).history
     queries = retrieval.queries(params, params["customer_vectors"][rows + 1], ages, months, history, items)
-    exact = interactions.top(queries, items, question.bought, evaluate.CANDIDATES)
+    exact = interactions.top(queries, items, question.bought, candidates.CANDIDATES)
     assert np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]) >= 0.98
 
 
@@ -169,10 +184,7 @@ def test_the_bundles_index_is_asked_and_not_its_embeddings(trained_work, made_bu
     other = shutil.copytree(made_bundle, tmp_path / "bundle")
     items = np.load(trained_work / "item_embeddings.npy")
     embeddings.build_index(-items).save(str(other / bundle.INDEX))
-    manifest = bundle.read_manifest(made_bundle)
-    ours, theirs = (
-        evaluate.bundle_lists(trained_work, b, manifest, question)["retrieval"] for b in (made_bundle, other)
-    )
+    ours, theirs = (bundle_lists(trained_work, b, question)["retrieval"] for b in (made_bundle, other))
     assert (ours != theirs).any()
 
 
@@ -181,7 +193,7 @@ def test_articles_beyond_what_the_graph_finds_are_searched_exactly():
     query = np.arange(16, 0, -1, dtype=np.float32)[None]
     bought = interactions.Baskets(np.array([5]), np.array([0, 1]), np.array([1]))
     nearly_empty = embeddings.build_index(items[:1])
-    assert evaluate.neighbours(nearly_empty, query, items, bought)[0, :3].tolist() == [0, 2, -1]
+    assert served.neighbours(nearly_empty, query, items, bought)[0, :3].tolist() == [0, 2, -1]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The ranker: one graph from raw features to CatBoost's own probability."""
 
+import json
 import shutil
 
+import catboost
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import trained
 
-from hemline import ranking
-from hemline.schema import RANKING_FEATURES, ranking_file
+from hemline import ranker, ranking, recipe
+from hemline.ranking_features import FEATURES, RECIPE
+from hemline.schema import ranking_file
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +24,22 @@ def trained_work(tiny_work):
 
 @pytest.fixture(scope="module")
 def held_out(trained_work) -> pa.Table:
-    return ranking.read(trained_work, "test").slice(0, 500)
+    return ranking.held_out(trained_work).slice(0, 500)
 
 
 def test_the_graph_answers_as_catboost_does(trained_work, held_out):
     session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
     expected = ranking.predict_proba(trained_work, held_out)
-    np.testing.assert_allclose(ranking.run_onnx(session, held_out), expected, atol=1e-5)
+    np.testing.assert_allclose(ranker.run_onnx(session, FEATURES, held_out), expected, atol=1e-5)
 
 
 def test_texts_nobody_ever_saw_are_answered_too(trained_work, held_out):
     strange = held_out
-    for name in ranking.CATEGORIES:
+    for name in ranker.categories(FEATURES):
         column = pa.array([f"strange {i} ✂" for i in range(len(held_out))])
         strange = strange.set_column(strange.schema.get_field_index(name), name, column)
     session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
-    scores = ranking.run_onnx(session, strange)
+    scores = ranker.run_onnx(session, FEATURES, strange)
     np.testing.assert_allclose(scores, ranking.predict_proba(trained_work, strange), atol=1e-5)
     assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -45,10 +48,10 @@ def test_the_graph_takes_the_ranking_features_by_name_and_gives_scores(trained_w
     session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
     types = {"FP32": "tensor(float)", "BYTES": "tensor(string)"}
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
-        (name, types[datatype], ["N", 1]) for name, datatype in RANKING_FEATURES
+        (feature["name"], types[feature["datatype"]], ["N", 1]) for feature in FEATURES
     ]
     assert [(o.name, o.shape) for o in session.get_outputs()] == [("scores", ["N"])]
-    scores = ranking.run_onnx(session, held_out)
+    scores = ranker.run_onnx(session, FEATURES, held_out)
     assert scores.dtype == np.float32
     assert scores.shape == (len(held_out),)
 
@@ -60,22 +63,22 @@ def test_the_graph_tells_neither_when_nor_where_it_was_trained(trained_work):
 
 
 def test_a_ranker_that_differs_from_catboost_is_refused(trained_work, held_out, tmp_path):
-    for name in ("ranker.cbm", "ranker.json"):
-        (tmp_path / name).write_bytes((trained_work / name).read_bytes())
+    forest = catboost.CatBoostClassifier().load_model(str(trained_work / "ranker.cbm"))
+    encoders = json.loads((trained_work / "ranker.json").read_text())["encoders"]
     model = onnx.load(trained_work / "ranker.onnx")
     (encoder, *_) = (node for node in model.graph.node if node.op_type == "LabelEncoder")
     (values,) = (a for a in encoder.attribute if a.name == "values_floats")
     values.floats[:] = [-1.0] * len(values.floats)
     onnx.save(model, tmp_path / "ranker.onnx")
     with pytest.raises(RuntimeError, match="differs from CatBoost"):
-        ranking.check_parity(tmp_path, held_out)
+        ranker.check_parity(tmp_path / "ranker.onnx", forest, FEATURES, encoders, held_out)
 
 
 def test_categories_are_numbered_by_how_well_they_sell_and_rare_ones_are_unknown():
     rows = [("good", 1)] * 20 + [("bad", 1)] + [("bad", 0)] * 29 + [("rare", 1)] * 19
-    columns = {name: [value for value, _ in rows] for name in ranking.CATEGORIES}
+    columns = {name: [value for value, _ in rows] for name in ranker.categories(RECIPE)}
     table = pa.table(columns | {"label": [label for _, label in rows]})
-    assert ranking.fit_encoders(table)["index_name"] == {"bad": 0.0, "good": 1.0}
+    assert ranker.fit_encoders(table, RECIPE)["index_name"] == {"bad": 0.0, "good": 1.0}
 
 
 def test_only_the_season_at_hand_is_learned_from():
@@ -83,19 +86,19 @@ def test_only_the_season_at_hand_is_learned_from():
     angle = 2 * np.pi * months / 12
     season = {"month_sin": np.sin(angle), "month_cos": np.cos(angle)}
     table = pa.table({"month": months, "label": months % 2, **season})
-    assert ranking.of_season(table, "2020-01-15")["month"].to_pylist() == [1, 12]
+    assert recipe.of_season(table, "2020-01-15")["month"].to_pylist() == [1, 12]
 
 
 def test_a_season_without_purchases_is_not_all_that_is_learned_from():
     table = pa.table({"month_sin": [0.5, 0.5], "month_cos": [3**0.5 / 2] * 2, "label": [1, 0]})  # January
-    assert ranking.of_season(table, "2020-07-15").equals(table)
-    assert ranking.of_season(table, "2020-01-15").equals(table)
+    assert recipe.of_season(table, "2020-07-15").equals(table)
+    assert recipe.of_season(table, "2020-01-15").equals(table)
 
 
 def test_an_empty_split_has_the_columns_of_any_other(trained_work, tmp_path):
     full = pq.read_table(trained_work / ranking_file("train"))
     pq.write_table(full.slice(0, 0), tmp_path / ranking_file("validation"))
-    empty, other = ranking.read(tmp_path, "validation"), ranking.read(trained_work, "train")
+    empty, other = recipe.read(tmp_path, "validation"), recipe.read(trained_work, "train")
     assert empty.schema == other.schema
     assert pa.concat_tables([other, empty]).num_rows == len(other)
 
@@ -106,7 +109,7 @@ def test_what_cannot_be_measured_is_left_open_in_a_way_that_json_has():
 
 
 def test_training_prints_nothing_on_stdout(tiny_work, tmp_path, capfd):
-    ranking.train(shutil.copytree(tiny_work, tmp_path / "work"), seed=1)
+    ranking.train(shutil.copytree(tiny_work, tmp_path / "work"), seed=1, recipes=True)
     assert capfd.readouterr().out == ""
 
 

@@ -166,7 +166,7 @@ mod tests {
     fn wanted() -> Vec<bundle::Feature> {
         let feature = |(name, datatype): (&str, &str)| (name.to_owned(), datatype.to_owned());
         let features = [("age", "FP32"), ("kind", "BYTES")].map(feature);
-        features.map(|(name, datatype)| bundle::Feature { name, datatype }).into()
+        features.map(|(name, datatype)| bundle::Feature { name, datatype, function: None, column: None }).into()
     }
 
     /// One tree: young or old, then dress (3) or another.

@@ -1,12 +1,14 @@
 //! Why a list is as it is: what the ranker that ordered it says of its best articles. Asked for by itself, never on the way of a ranking.
 
-use catalog::{articles::Articles, index::Neighbour};
-use dataplane::{Context, Result};
+use catalog::articles::Articles;
+use dataplane::{Context, Data, Result, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    features::{Plan, RequestFeatures},
+    candidates::{Candidate, Source},
+    features::{ARTICLE_ID, Plan},
+    neighbours::Candidates,
     rank::Ranker,
 };
 
@@ -27,8 +29,27 @@ pub(crate) struct Explanation {
 struct Explained {
     article_id: String,
     score: f64,
+    retrieval: Retrieved,
+    /// What the ranker was told of it, by name.
+    features: Map<String, Value>,
     /// The ranker's words, or its object where they are one; nothing where it had none for it.
     explanation: Option<Value>,
+}
+
+/// How an article came to be a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Retrieved {
+    sources: Vec<Source>,
+    /// Its place among the candidates, from 1.
+    rank: u32,
+    /// Inner product of the query and its embedding: the larger, the nearer.
+    score: f64,
+}
+
+impl Retrieved {
+    pub(crate) fn of(candidate: &Candidate) -> Self {
+        Self { sources: candidate.sources(), rank: candidate.rank + 1, score: widened(candidate.score) }
+    }
 }
 
 /// Asks the ranker for explanations of these scores and rows.
@@ -40,20 +61,38 @@ pub(crate) async fn explain(
     plan: &Plan,
     articles: &Articles,
     best: &[(f32, u32)],
-    request: &RequestFeatures,
+    candidates: &Candidates,
     context: &Context,
 ) -> Result<Explanation> {
-    let rows: Vec<_> = best.iter().map(|&(score, row)| Neighbour { row, score }).collect();
+    let found = |&(_, row): &(f32, u32)| candidates.found.iter().find(|candidate| candidate.row == row).copied();
+    let rows: Vec<_> = best.iter().filter_map(found).collect();
+    let tensors = plan.tensors(articles, &rows, &candidates.request)?;
+    let features: Vec<_> = (0..rows.len()).map(|row| told(&tensors, row)).collect();
     let ids: Vec<_> = best.iter().map(|&(_, row)| articles.id(row)).collect();
     let texts = match ids.as_slice() {
         [] => Vec::new(), // there is nothing to ask about
-        ids => ranker.explain(plan.tensors(articles, &rows, request)?, ids, context).await?,
+        ids => ranker.explain(tensors, ids, context).await?,
     };
-    let explained = best.iter().zip(ids).zip(texts).map(|((&(score, _), article_id), explanation)| {
-        let article_id = article_id.to_owned();
-        Explained { article_id, score: widened(score), explanation: explanation.map(structured) }
+    let parts = best.iter().zip(ids).zip(rows).zip(features).zip(texts);
+    let explained = parts.map(|((((&(score, _), article_id), candidate), features), explanation)| Explained {
+        article_id: article_id.to_owned(),
+        score: widened(score),
+        retrieval: Retrieved::of(&candidate),
+        features,
+        explanation: explanation.map(structured),
     });
     Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained.collect() })
+}
+
+/// The values of one row, by the tensors' names; its id is told beside them.
+fn told(tensors: &[Tensor], row: usize) -> Map<String, Value> {
+    let value = |tensor: &Tensor| match tensor.data() {
+        Data::Fp32(values) => values.get(row).map(|value| widened(*value).into()),
+        Data::Fp64(values) => values.get(row).map(|value| (*value).into()),
+        _ => tensor.as_bytes().and_then(|texts| Some(String::from_utf8_lossy(texts.iter().nth(row)?).into())),
+    };
+    let values = tensors.iter().filter(|tensor| tensor.name() != ARTICLE_ID);
+    values.filter_map(|tensor| Some((tensor.name().to_owned(), value(tensor)?))).collect()
 }
 
 /// An explanation as it is told: as an object, if it is the text of one.

@@ -1,15 +1,17 @@
 //! Step 5: what the ranker is told of each candidate. Row i of every tensor is about candidate i, always.
 
-use catalog::{articles::Articles, index::Neighbour};
+mod numbers;
+
+use catalog::articles::Articles;
 use dataplane::{BytesData, Data, Datatype, Error, ModelMetadata, Result, Tensor, TensorMetadata, v1::EXPLANATIONS};
 
-use crate::instance::Season;
+use crate::{candidates::Candidate, history::History, instance::Season};
+pub(crate) use numbers::{Numbers, defined};
+
+use numbers::Number;
 
 /// The input that names each row's article.
 pub(crate) const ARTICLE_ID: &str = "article_id";
-
-/// Features of the request, not of an article.
-pub(crate) const CONTEXT: [&str; 3] = ["age", "month_sin", "month_cos"];
 
 /// The input that says what the customer bought of late.
 const HISTORY: &str = "history";
@@ -19,7 +21,7 @@ const HISTORY_LENGTH: usize = 10;
 const HISTORY_ATTRIBUTES: [&str; 2] = ["product_type_name", "colour_group_name"];
 
 /// What the values of an input are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Age,
     MonthSin,
@@ -29,6 +31,7 @@ enum Source {
     DetailDesc,
     History,
     Attribute,
+    Number(Number),
 }
 
 /// The tensors that a ranker gets, and what can be asked of it.
@@ -45,21 +48,25 @@ pub(crate) struct Plan {
 pub(crate) struct RequestFeatures {
     /// In years.
     pub(crate) age: f32,
+    /// The number of the age's group.
+    pub(crate) age_group: usize,
     /// The time of year.
     pub(crate) season: Season,
     /// What the customer bought of late, in words; empty where nothing is known of it, or the plan does not ask.
     pub(crate) history: String,
+    /// What they touched of late.
+    pub(crate) touched: History,
 }
 
 impl Plan {
-    /// What to send to a ranker that takes these inputs.
+    /// What to send to a ranker that takes these inputs. `numbers` are those that the bundle defines.
     ///
     /// # Errors
     /// It needs an input that nothing here can offer; the text names it.
-    pub(crate) fn new(ranker: &ModelMetadata, articles: &Articles) -> Result<Self, String> {
+    pub(crate) fn new(ranker: &ModelMetadata, articles: &Articles, numbers: &Numbers) -> Result<Self, String> {
         let mut inputs = Vec::with_capacity(ranker.inputs.len());
         for input in &ranker.inputs {
-            match offer(input, articles) {
+            match offer(input, articles, numbers) {
                 Ok(source) => inputs.push((input.clone(), source)),
                 Err(_) if input.optional => {}
                 Err(reason) => return Err(reason),
@@ -81,10 +88,10 @@ impl Plan {
     pub(crate) fn tensors(
         &self,
         articles: &Articles,
-        candidates: &[Neighbour],
+        candidates: &[Candidate],
         request: &RequestFeatures,
     ) -> Result<Vec<Tensor>> {
-        self.inputs.iter().map(|(input, source)| tensor(input, *source, articles, candidates, request)).collect()
+        self.inputs.iter().map(|(input, source)| tensor(input, source, articles, candidates, request)).collect()
     }
 }
 
@@ -101,7 +108,7 @@ pub(crate) fn history(articles: &Articles, purchased: &[String]) -> String {
     purchases.collect::<Vec<_>>().join("; ")
 }
 
-fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> {
+fn offer(input: &TensorMetadata, articles: &Articles, numbers: &Numbers) -> Result<Source, String> {
     let (source, datatype) = match input.name.as_str() {
         "age" => (Source::Age, Datatype::Fp32),
         "month_sin" => (Source::MonthSin, Datatype::Fp32),
@@ -110,6 +117,7 @@ fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> 
         "prod_name" => (Source::ProdName, Datatype::Bytes),
         "detail_desc" => (Source::DetailDesc, Datatype::Bytes),
         HISTORY => (Source::History, Datatype::Bytes),
+        name if numbers.contains_key(name) => (Source::Number(numbers[name].clone()), Datatype::Fp32),
         name if articles.attribute(name).is_some() => (Source::Attribute, Datatype::Bytes),
         name => return Err(format!("asks for input `{name}`, which can't be offered")),
     };
@@ -127,15 +135,16 @@ fn offer(input: &TensorMetadata, articles: &Articles) -> Result<Source, String> 
 
 fn tensor(
     input: &TensorMetadata,
-    source: Source,
+    source: &Source,
     articles: &Articles,
-    candidates: &[Neighbour],
+    candidates: &[Candidate],
     request: &RequestFeatures,
 ) -> Result<Tensor> {
-    let repeated = |value: f32| match input.datatype {
-        Datatype::Fp64 => Data::from(vec![f64::from(value); candidates.len()]),
-        _ => Data::from(vec![value; candidates.len()]),
+    let numbers = |values: Vec<f32>| match input.datatype {
+        Datatype::Fp64 => Data::from(values.into_iter().map(f64::from).collect::<Vec<_>>()),
+        _ => Data::from(values),
     };
+    let repeated = |value: f32| numbers(vec![value; candidates.len()]);
     let name = input.name.as_str();
     let data: Data = match source {
         Source::Age => repeated(request.age),
@@ -149,11 +158,12 @@ fn tensor(
             let value = articles.attribute(name).ok_or_else(|| Error::internal(format!("no attribute `{name}`")))?;
             texts(candidates, value).into()
         }
+        Source::Number(number) => numbers(number.values(articles, candidates, request)),
     };
     let shape = if input.shape.len() == 1 { vec![candidates.len()] } else { vec![candidates.len(), 1] };
     Tensor::new(name, shape, data)
 }
 
-fn texts<'a>(candidates: &[Neighbour], text: impl Fn(u32) -> &'a str) -> BytesData {
+fn texts<'a>(candidates: &[Candidate], text: impl Fn(u32) -> &'a str) -> BytesData {
     candidates.iter().map(|candidate| text(candidate.row)).collect()
 }

@@ -7,6 +7,7 @@
 //! kept as long as [`retention`] says.
 
 mod args;
+mod candidates;
 mod customer;
 mod events;
 mod explain;

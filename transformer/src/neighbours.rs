@@ -4,15 +4,16 @@ use std::{borrow::Cow, sync::Arc};
 
 use catalog::{
     articles::Articles,
-    bundle::HistoryInfo,
+    bundle::{CustomersInfo, HistoryInfo, Sources},
     customers::Customers,
     filter::Filter,
-    index::{Index, Neighbour},
+    index::Index,
     store::OutOfStock,
 };
 use dataplane::{Error, Result, Tensor};
 
 use crate::{
+    candidates::{self, Candidate, Seeker},
     customer::Customer,
     features::{Plan, RequestFeatures, history},
     filter::{Eligibility, Evaluated, OutOfStockRows},
@@ -27,17 +28,21 @@ pub(crate) struct Retrieval {
     pub(crate) customers: Customers,
     pub(crate) index: Index,
     pub(crate) out_of_stock: OutOfStockRows,
-    /// How the query tower is told what a customer touched of late.
+    /// What counts as touched of late.
     pub(crate) history: Option<HistoryInfo>,
+    /// What finds candidates beside the towers.
+    pub(crate) sources: Option<Sources>,
+    /// The age groups.
+    pub(crate) groups: CustomersInfo,
     pub(crate) filters: Evaluated,
 }
 
 /// What retrieval hands to ranking.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidates {
-    /// Best first.
-    pub(crate) neighbours: Vec<Neighbour>,
-    /// Row i is about neighbour i.
+    /// Best first, by retrieval.
+    pub(crate) found: Vec<Candidate>,
+    /// Row i is about candidate i.
     pub(crate) features: Vec<Tensor>,
     /// What the features say of the request.
     pub(crate) request: RequestFeatures,
@@ -62,13 +67,14 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, index, out_of_stock, filters, .. } = self.retrieval.as_ref();
-        let customer = self.customer.as_ref();
+        let Retrieval { articles, customers, out_of_stock, filters, .. } = self.retrieval.as_ref();
+        let (customer, touched) = (self.customer.as_ref(), self.history());
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
             None => {
                 let vector = customers.vector(customer.row.unwrap_or(0));
-                tower.embed(vector, customer.age, self.season, self.history())?.into()
+                let told = tower.history().map(|length| touched.tensors(articles, length));
+                tower.embed(vector, customer.age, self.season, told)?.into()
             }
         };
         let eligibility = Eligibility {
@@ -80,18 +86,22 @@ impl Job {
             out_of_stock: out_of_stock.of(articles, &self.out_of_stock),
         };
         let eligible = eligibility.rows();
-        let neighbours = index.search(articles, &query, self.candidates, &eligible).map_err(Error::internal)?;
-        let short = (neighbours.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
+        let age_group = self.retrieval.groups.age_group(customer.age);
+        let seeker = Seeker { query: &query, history: &touched, age_group, eligible: &eligible };
+        let found = candidates::find(&self.retrieval, seeker, self.candidates).map_err(Error::internal)?;
+        let short = (found.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
-        let request = RequestFeatures { age: customer.age, season: self.season, history };
-        let features = self.plan.tensors(articles, &neighbours, &request)?;
-        Ok(Candidates { neighbours, features, request, cold_start: customer.row.is_none(), short })
+        let (age, season) = (customer.age, self.season);
+        let request = RequestFeatures { age, age_group, season, history, touched };
+        let features = self.plan.tensors(articles, &found, &request)?;
+        Ok(Candidates { found, features, request, cold_start: customer.row.is_none(), short })
     }
 
-    /// What the customer touched of late, where the bundle's query tower is told it.
-    fn history(&self) -> Option<History> {
+    /// What the customer touched of late; nothing where the bundle's models know nothing of it.
+    fn history(&self) -> History {
         let Retrieval { articles, history, .. } = self.retrieval.as_ref();
         let (own, touched) = (&self.instance.history, &self.customer.touched);
-        history.as_ref().map(|info| History::new(info, articles, own, touched, self.instance.day()))
+        let told = history.as_ref().map(|info| History::new(info, articles, own, touched, self.instance.day()));
+        told.unwrap_or_default()
     }
 }

@@ -1,11 +1,11 @@
 //! Step 7: the list. Score descending, ties by retrieval rank; what the ranker did not score follows in retrieval order with 0.
 
-use catalog::index::Neighbour;
+use crate::candidates::Candidate;
 
 /// The `k` best rows with their scores.
-pub(crate) fn order(neighbours: &[Neighbour], scores: &[Option<f32>], k: usize) -> Vec<(f32, u32)> {
+pub(crate) fn order(candidates: &[Candidate], scores: &[Option<f32>], k: usize) -> Vec<(f32, u32)> {
     let mut ranked: Vec<(Option<f32>, u32)> =
-        scores.iter().copied().zip(neighbours.iter().map(|neighbour| neighbour.row)).collect();
+        scores.iter().copied().zip(candidates.iter().map(|candidate| candidate.row)).collect();
     // Stable, so equals stay in retrieval order; nothing is less than every score, even a negative one.
     ranked.sort_by(|(a, _), (b, _)| match (a, b) {
         (Some(a), Some(b)) => b.total_cmp(a),
@@ -17,21 +17,25 @@ pub(crate) fn order(neighbours: &[Neighbour], scores: &[Option<f32>], k: usize) 
 
 #[cfg(test)]
 mod tests {
-    use catalog::index::Neighbour;
-
     use super::order;
+    use crate::candidates::Candidate;
+
+    fn candidates(rows: std::ops::Range<u32>) -> Vec<Candidate> {
+        let candidate = |(rank, row)| Candidate { row, score: 0.0, rank, alike: 0.0, found_by: [true, false, false] };
+        (0..).zip(rows).map(candidate).collect()
+    }
 
     #[test]
     fn best_first_ties_and_the_unscored_in_retrieval_order() {
-        let neighbours: Vec<_> = (10..15).map(|row| Neighbour { row, score: 0.0 }).collect();
+        let candidates = candidates(10..15);
         let scores = [Some(0.5), None, Some(0.9), Some(0.5), None];
-        assert_eq!(order(&neighbours, &scores, 5), [(0.9, 12), (0.5, 10), (0.5, 13), (0.0, 11), (0.0, 14)]);
-        assert_eq!(order(&neighbours, &scores, 2), [(0.9, 12), (0.5, 10)]);
+        assert_eq!(order(&candidates, &scores, 5), [(0.9, 12), (0.5, 10), (0.5, 13), (0.0, 11), (0.0, 14)]);
+        assert_eq!(order(&candidates, &scores, 2), [(0.9, 12), (0.5, 10)]);
     }
 
     #[test]
     fn a_negative_score_still_stands_before_none() {
-        let neighbours: Vec<_> = (0..2).map(|row| Neighbour { row, score: 0.0 }).collect();
-        assert_eq!(order(&neighbours, &[None, Some(-1.0)], 2), [(-1.0, 1), (0.0, 0)]);
+        let candidates = candidates(0..2);
+        assert_eq!(order(&candidates, &[None, Some(-1.0)], 2), [(-1.0, 1), (0.0, 0)]);
     }
 }

@@ -6,7 +6,7 @@ use dataplane::{
     onnx::{Graph, Runtime},
 };
 
-use crate::{history::History, instance::Season};
+use crate::{history::HistoryTensors, instance::Season};
 
 const PROFILE: [&str; 4] = ["customer_vector", "age", "month_sin", "month_cos"];
 /// What a tower may take besides, where the manifest says how histories are told.
@@ -17,6 +17,8 @@ pub(crate) struct QueryTower {
     graph: Graph,
     output: String,
     size: usize,
+    /// How many touches it is told of, if of any.
+    history: Option<usize>,
 }
 
 impl QueryTower {
@@ -37,25 +39,33 @@ impl QueryTower {
         if wanted != found {
             return Err(failed(format!("takes {found:?}, the manifest says {wanted:?}")));
         }
-        let mut tower = Self { graph, output: info.query_tower.output.clone(), size: info.embedding_size };
+        let reads_history = graph.inputs().any(|input| HISTORY.contains(&input.name.as_str()));
+        let length = info.history.as_ref().map(|HistoryInfo { length, .. }| *length).filter(|_| reads_history);
+        let output = info.query_tower.output.clone();
+        let mut tower = Self { graph, output, size: info.embedding_size, history: length };
         let blank = |rows: usize| vec![0.0; rows];
-        let history = info.history.as_ref().map(|HistoryInfo { length, .. }| History {
+        let history = length.map(|length| HistoryTensors {
             vectors: blank(length * tower.size),
-            weights: blank(*length),
-            days: blank(*length),
+            weights: blank(length),
+            days: blank(length),
         });
         let season = Season { month_sin: 0.0, month_cos: 1.0 };
         tower.embed(&blank(tower.size), 30.0, season, history).map_err(|error| failed(error.to_string()))?;
         Ok(tower)
     }
 
-    /// The query vector. A `history` is there where the manifest says how it is told.
+    /// How many touches it is told of, if of any.
+    pub(crate) fn history(&self) -> Option<usize> {
+        self.history
+    }
+
+    /// The query vector. A `history` is there where the tower is told one.
     pub(crate) fn embed(
         &mut self,
         customer: &[f32],
         age: f32,
         season: Season,
-        history: Option<History>,
+        history: Option<HistoryTensors>,
     ) -> Result<Vec<f32>> {
         let mut tensors = vec![
             Tensor::new(PROFILE[0], vec![1, customer.len()], customer.to_vec())?,
@@ -63,7 +73,7 @@ impl QueryTower {
             Tensor::column(PROFILE[2], vec![season.month_sin]),
             Tensor::column(PROFILE[3], vec![season.month_cos]),
         ];
-        if let Some(History { vectors, weights, days }) = history {
+        if let Some(HistoryTensors { vectors, weights, days }) = history {
             let length = weights.len();
             tensors.push(Tensor::new(HISTORY[0], vec![1, length, self.size], vectors)?);
             tensors.push(Tensor::new(HISTORY[1], vec![1, length], weights)?);

@@ -15,7 +15,7 @@ use dataplane::{
 };
 
 use crate::{
-    features::{ARTICLE_ID, Plan},
+    features::{ARTICLE_ID, Numbers, Plan},
     neighbours::Candidates,
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Ranker {
     column: Option<usize>,
     /// Inputs of a predictor that lists none.
     default_inputs: ModelMetadata,
+    /// The numbers that the bundle defines.
+    numbers: Arc<Numbers>,
     /// What to send it, or why nothing of what is here will do; nothing before it has been asked.
     plan: RwLock<Option<Known>>,
 }
@@ -65,9 +67,14 @@ pub(crate) struct Scores {
 
 impl Ranker {
     /// A ranker that has not been asked anything yet.
-    pub(crate) fn new(predictor: Predictor, output: ScoreOutput, default_inputs: ModelMetadata) -> Self {
+    pub(crate) fn new(
+        predictor: Predictor,
+        output: ScoreOutput,
+        default_inputs: ModelMetadata,
+        numbers: Arc<Numbers>,
+    ) -> Self {
         let ScoreOutput { name, column } = output;
-        Self { predictor, output: name, column, default_inputs, plan: RwLock::default() }
+        Self { predictor, output: name, column, default_inputs, numbers, plan: RwLock::default() }
     }
 
     /// Its name in requests and answers.
@@ -95,7 +102,7 @@ impl Ranker {
             // Nor does V1 say what a model gives: who asks for explanations is told.
             metadata.outputs.push(TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]));
         }
-        let plan = Plan::new(&metadata, articles).map(Arc::new);
+        let plan = Plan::new(&metadata, articles, &self.numbers).map(Arc::new);
         // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
         self.usable(plan)
@@ -127,7 +134,7 @@ impl Ranker {
     ) -> Result<Scores> {
         let request = request(std::mem::take(&mut candidates.features), context);
         let response = self.predictor.infer(&request, context).await?;
-        let ids: Vec<&str> = candidates.neighbours.iter().map(|neighbour| articles.id(neighbour.row)).collect();
+        let ids: Vec<&str> = candidates.found.iter().map(|candidate| articles.id(candidate.row)).collect();
         let sent_ids = request.input(ARTICLE_ID).is_some();
         let answered = response.output(ARTICLE_IDS).filter(|_| sent_ids).map_or(ids.len(), |ids| ids.data().len());
         let scores = self.read(&response, answered).and_then(|scores| join(&ids, scores, &response, sent_ids));

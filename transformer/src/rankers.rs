@@ -15,7 +15,7 @@ use dataplane::{
 
 use crate::{
     args::Args,
-    features::ARTICLE_ID,
+    features::{ARTICLE_ID, Numbers, defined},
     neighbours::Retrieval,
     rank::{ARTICLE_IDS, Ranker, ScoreOutput},
     start::AbortOnDrop,
@@ -59,7 +59,7 @@ impl Rankers {
         dependencies: &Arc<Dependencies>,
         known: &Known,
     ) -> Result<(Arc<Self>, AbortOnDrop), String> {
-        let maker = Maker::new(args, bundle, metrics)?;
+        let maker = Maker::new(args, bundle, retrieval, metrics)?;
         let mut known = known.clone();
         let directory = known.borrow_and_update().clone();
         let mut kept = Vec::new();
@@ -107,16 +107,18 @@ struct Maker {
     columns: Vec<TensorMetadata>,
     /// The output that is the score where no flag says otherwise.
     output: String,
+    numbers: Arc<Numbers>,
     metrics: Metrics,
 }
 
 impl Maker {
-    fn new(args: &Args, bundle: &Bundle, metrics: &Metrics) -> Result<Self, String> {
+    fn new(args: &Args, bundle: &Bundle, retrieval: &Retrieval, metrics: &Metrics) -> Result<Self, String> {
         let features = bundle.manifest().ranking.features.iter();
         Ok(Self {
             args: args.clone(),
             columns: features.map(|feature| column(bundle, feature)).collect::<Result<_, _>>()?,
             output: bundle.manifest().ranking.output.clone(),
+            numbers: Arc::new(defined(bundle, &retrieval.articles)?),
             metrics: metrics.clone(),
         })
     }
@@ -168,7 +170,7 @@ impl Maker {
         let predictor = Predictor::new(&setting.name, &setting.host, model, &settings, rows, self.metrics.clone());
         let predictor = predictor.map_err(|reason| args.at(setting, &reason))?;
         let default_inputs = ModelMetadata { inputs: self.columns.clone(), ..ModelMetadata::default() };
-        Ok(Ranker::new(predictor, output, default_inputs))
+        Ok(Ranker::new(predictor, output, default_inputs, self.numbers.clone()))
     }
 }
 

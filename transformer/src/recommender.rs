@@ -116,7 +116,7 @@ impl Recommender {
         step.ended("retrieve");
         let context = &ranking(context, degrade);
         let scores = match asked_of {
-            _ if candidates.neighbours.is_empty() => Some(Scores::default()), // there is nothing to ask about
+            _ if candidates.found.is_empty() => Some(Scores::default()), // there is nothing to ask about
             Some((ranker, _)) => {
                 let scores = ranker.score(&mut candidates, &self.retrieval.articles, context).await;
                 or_degraded(degrade, scores)?
@@ -128,7 +128,7 @@ impl Recommender {
         let mut answer = self.ordered(question, name, &candidates, scores);
         if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
             let best = &answer.ranking[..answer.ranking.len().min(question.explained())];
-            let explanation = explain(ranker, plan, &self.retrieval.articles, best, &candidates.request, context);
+            let explanation = explain(ranker, plan, &self.retrieval.articles, best, &candidates, context);
             answer.explanation = Some(Box::pin(explanation).await?);
             step.ended("explain");
         }
@@ -154,14 +154,14 @@ impl Recommender {
     /// Step 7. Without scores it is the order of retrieval.
     fn ordered(&self, question: &Question, ranker: &str, candidates: &Candidates, scores: Option<Scores>) -> Answer {
         let k = question.k().unwrap_or(self.bounds.candidates);
-        let count = candidates.neighbours.len();
+        let count = candidates.found.len();
         let unscored =
             || Scores { scores: vec![None; count], degraded: Some(RETRIEVAL.to_owned()), ..Scores::default() };
         let own = |words: String| format!("{ranker}: {words}");
         let Scores { scores, version, degraded, defaults } =
             scores.map(|scores| Scores { degraded: scores.degraded.map(own), ..scores }).unwrap_or_else(unscored);
         let scored = scores.iter().flatten().count();
-        let ranking = order(&candidates.neighbours, &scores, k);
+        let ranking = order(&candidates.found, &scores, k);
         let info = Info {
             ranker: ranker.to_owned(),
             model_version: version,

@@ -11,7 +11,7 @@ use catalog::{
     store::{self, Failure, Guard, StoreError, Writer},
 };
 use dataplane::{
-    Error, Handler, Kind, Model,
+    Datatype, Error, Handler, Kind, Model,
     handler::ServerInfo,
     metrics::Metrics,
     onnx::Runtime,
@@ -26,7 +26,6 @@ use crate::{
     customer::Policy,
     events,
     facts::Facts,
-    features::CONTEXT,
     filter::{Columns, Evaluated, OutOfStockRows},
     instance::Bounds,
     ladder::Counts,
@@ -220,14 +219,16 @@ impl Drop for AbortOnDrop {
 }
 
 fn map(bundle: &Bundle, threads: usize) -> Result<Retrieval, String> {
-    let features = bundle.manifest().ranking.features.iter().map(|feature| feature.name.as_str());
-    let attributes: Vec<&str> = features.filter(|name| !CONTEXT.contains(name)).collect();
+    let manifest = bundle.manifest();
+    let texts = manifest.ranking.features.iter().filter(|feature| feature.datatype == Datatype::Bytes.name());
+    let attributes: Vec<&str> = texts.map(|feature| feature.name.as_str()).collect();
     let articles = Articles::open(bundle, &attributes).map_err(|error| error.to_string())?;
     let customers = Customers::open(bundle).map_err(|error| error.to_string())?;
     let index = Index::open(bundle, &articles, threads).map_err(|error| error.to_string())?;
     let (out_of_stock, filters) = (OutOfStockRows::default(), Evaluated::default());
-    let history = bundle.manifest().retrieval.history.clone();
-    Ok(Retrieval { articles, customers, index, out_of_stock, filters, history })
+    let (history, sources) = (manifest.retrieval.history.clone(), manifest.retrieval.sources);
+    let groups = manifest.customers.clone();
+    Ok(Retrieval { articles, customers, index, out_of_stock, filters, history, sources, groups })
 }
 
 fn towers(runtime: &Runtime, bundle: &Bundle, threads: usize) -> Result<Vec<QueryTower>, String> {

@@ -1,0 +1,184 @@
+"""What the ranker learns from: what a server would have found for those who bought in the last weeks.
+
+Everything is as of the first day of each week: signals, histories, and the past towers, which know none of
+these weeks. A candidate that its customer bought in the week, and not before, is a positive; of the
+others, NEGATIVES are kept.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hemline import candidates, interactions, ranking_features, retrieval, schema, signals, towers
+from hemline.candidates import Candidates
+from hemline.history import History, Touches
+from hemline.interactions import Baskets, Interactions
+from hemline.ranker import Sets
+from hemline.ranking_features import FEATURES, Profiles
+from hemline.towers import Params
+
+MOST_CUSTOMERS = 20_000  # of all weeks together: two million candidates
+MOST_TESTED = 2_000
+# Of a hundred candidates hardly one is bought. More of the others make no better ranker, but a slow training.
+NEGATIVES = 0.25
+# Of so many customers, the ranker learns as if nobody knew them: no vector, and a few touches of this visit.
+STRANGERS = 0.1
+FEW = 3
+HELD_OUT = 5  # one customer of so many tells how many trees are best
+PARAMETERS = {"iterations": 600, "depth": 6, "learning_rate": 0.05, "l2_leaf_reg": 10}
+EARLY_STOPPING_ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class World:
+    """The work directory's tables as the models see them."""
+
+    purchases: Interactions
+    window: dict
+    ages: np.ndarray  # years, float32 [customers]
+    age_groups: np.ndarray  # [customers]
+    codes: dict[str, np.ndarray]  # attribute → codes, int32 [articles]
+    texts: dict[str, pa.Array]  # attribute → its values by code
+    one_hot: np.ndarray  # the item tower's attributes
+    reads_history: bool  # the query tower does
+
+    @property
+    def strict(self) -> bool:
+        """Whether days are an order: the split is temporal."""
+        return self.window["split"] == "temporal"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Customers at a moment, what they bought then, and the candidates of a server at that moment."""
+
+    truth: Baskets
+    candidates: Candidates
+    features: dict[str, np.ndarray]  # by name, as `ranking_features.compute` gives them
+
+    def table(self, world: World) -> pa.Table:
+        """The features, the label, and the customer (its row), with dictionary-encoded texts."""
+        columns: dict[str, pa.Array] = {}
+        for name, values in self.features.items():
+            texts = world.texts.get(name)
+            columns[name] = (
+                pa.array(values) if texts is None else pa.DictionaryArray.from_arrays(values, texts)
+            )
+        columns["label"] = pa.array(self._labels(world.purchases.articles))
+        columns["customer"] = pa.array(self.truth.customers[self.candidates.customer])
+        return pa.table(columns)
+
+    def _labels(self, articles: int) -> np.ndarray:
+        """1 for each candidate that was bought, int8 [pairs]."""
+        wanted = np.repeat(np.arange(len(self.truth)), self.truth.sizes()) * articles + self.truth.articles
+        return np.isin(self.candidates.customer * articles + self.candidates.article, wanted).astype(np.int8)
+
+
+def world(work: Path) -> World:
+    """Reads it."""
+    table = pq.read_table(work / schema.ARTICLES, columns=list(schema.ARTICLE_ATTRIBUTES))
+    encoded = {name: table[name].combine_chunks().dictionary_encode() for name in table.column_names}
+    ages = retrieval.customer_ages(work)
+    return World(
+        purchases=interactions.read(work),
+        window=interactions.window(work),
+        ages=ages,
+        age_groups=schema.age_group_numbers(ages),
+        codes={name: column.indices.to_numpy().astype(np.int32) for name, column in encoded.items()},
+        texts={name: column.dictionary.cast(pa.string()) for name, column in encoded.items()},
+        one_hot=retrieval.item_attributes(work),
+        reads_history=retrieval.reads_history(work),
+    )
+
+
+def sets(work: Path, seed: int) -> Sets:
+    """The weeks before the test window by the past towers, and the test window by those that are served."""
+    known = world(work)
+    rows = _training(work, known, seed)
+    held_out = rows["customer"].to_numpy() % HELD_OUT == 0
+    before, now = known.purchases.of("train", "validation"), known.purchases.of("test")
+    test, rng = _nothing(known), np.random.default_rng(seed)
+    if len(before.day) and len(now.day):
+        test = ask(known, before, now, towers.load(work / "towers.npz"), rng, MOST_TESTED).table(known)
+    training, validation = rows.filter(pa.array(~held_out)), rows.filter(pa.array(held_out))
+    return Sets(FEATURES, training, validation, test, PARAMETERS, EARLY_STOPPING_ROUNDS)
+
+
+def _training(work: Path, world: World, seed: int) -> pa.Table:
+    """The candidates of the weeks before the test window; oldest week first."""
+    past = towers.load(work / "past_towers.npz")
+    weeks = interactions.ranking_weeks(world.window)
+    purchases, tables = world.purchases, []
+    for number, (first, last) in enumerate(weeks):
+        if world.strict:
+            before = purchases.where(purchases.day < first)
+            now = purchases.where((purchases.day >= first) & (purchases.day <= last))
+        else:
+            before, now = purchases.of("train"), purchases.of("validation")
+        if len(now.day) and len(before.day):
+            rng = np.random.default_rng([seed, number])
+            most = MOST_CUSTOMERS // len(weeks)
+            table = ask(world, before, now, past, rng, most, STRANGERS).table(world)
+            kept = (table["label"].to_numpy() == 1) | (rng.random(len(table)) < NEGATIVES)
+            tables.append(table.filter(pa.array(kept)))
+    return pa.concat_tables([_nothing(world), *tables]).unify_dictionaries()
+
+
+def ask(
+    world: World,
+    before: Interactions,
+    now: Interactions,
+    params: Params,
+    rng: np.random.Generator,
+    most: int,
+    strangers: float = 0.0,
+) -> Asked:
+    """What those who bought something new `now` are asked about, knowing what was `before`."""
+    day = int(now.day.min() if world.strict else now.day.max() + 1)
+    truth = interactions.first_purchases(now, before).sample(most, int(rng.integers(2**31)))
+    customers = truth.customers
+    history, hidden = _histories(world, before, customers, day, rng, strangers)
+    items = retrieval.item_embeddings(params, world.one_hot)
+    month = int(now.month[0])
+    vectors = params["customer_vectors"][np.where(hidden, 0, customers + 1)]
+    months = np.full(len(customers), month)
+    seen = history if world.reads_history else None
+    queries = retrieval.queries(params, vectors, world.ages[customers], months, seen, items)
+    bought = interactions.baskets(before.pairs(), before.articles).of(customers)
+    groups = world.age_groups[customers]
+    known = signals.of(before, day, world.age_groups, schema.AGE_GROUP_COUNT)
+    towers = interactions.top(queries, items, bought, candidates.CANDIDATES)
+    found = candidates.find(queries, items, towers, history, bought, known, groups)
+    profiles = Profiles(world.ages[customers], groups, month, history)
+    table = ranking_features.Table(known, world.codes, items)
+    return Asked(truth, found, ranking_features.compute(FEATURES, found, profiles, table))
+
+
+def _histories(
+    world: World,
+    before: Interactions,
+    customers: np.ndarray,
+    day: int,
+    rng: np.random.Generator,
+    strangers: float,
+) -> tuple[History, np.ndarray]:
+    """Histories, and who is taken for a stranger: [n] each."""
+    touches = Touches(before, world.strict)
+    history = touches.before(customers, np.full(len(customers), day if world.strict else day - 1))
+    hidden = rng.random(len(customers)) < strangers
+    length = history.weights.shape[1]
+    return history.last(np.where(hidden, rng.integers(0, FEW + 1, len(customers)), length)), hidden
+
+
+def _nothing(world: World) -> pa.Table:
+    """A table without a row."""
+    empty = {
+        feature["name"]: pa.array([], pa.float32())
+        if feature["datatype"] == "FP32"
+        else pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), world.texts[feature["name"]])
+        for feature in FEATURES
+    }
+    return pa.table({**empty, "label": pa.array([], pa.int8()), "customer": pa.array([], pa.int64())})
