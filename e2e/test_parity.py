@@ -88,15 +88,15 @@ def test_a_query_that_jax_embedded_is_answered_as_the_customers_own(pair, catalo
             for customer, query in zip(some, queries, strict=True)
         ),
     )
-    overlaps = []
+    overlaps, differences = [], []
     for by_id, by_query in zip(served, embedded, strict=False):
         scores = {article: score for score, article in by_id}
         common = [(scores[article], score) for score, article in by_query if article in scores]
         overlaps.append(len(common) / len(by_id))
-        # Scores do not depend on the query, so those of an article are the same to the last bit.
-        assert all(ours == theirs for ours, theirs in common)
-    # The last bit of an embedding may decide which of two equals is the hundredth.
+        differences += [abs(ours - theirs) for ours, theirs in common]
+    # The last bit of an embedding may decide which of two equals is the hundredth, or where one stands.
     assert np.mean(overlaps) >= 0.99
+    assert np.mean(np.array(differences) > TOLERANCE) <= 0.02
 
 
 def test_served_candidates_are_those_of_training_over_exact_search(under_test, catalogue, customers, served):
@@ -142,14 +142,15 @@ def test_a_customer_that_only_the_store_knows_gets_what_nobody_knows_gets(under_
 
 
 def assert_same_but_for_noise(first: list, second: list) -> None:
-    """The same score for each article; the same articles, but for what approximate search leaves out."""
-    overlaps = []
+    """The same articles, but for what approximate search leaves out, in about the same places."""
+    overlaps, differences = [], []
     for ours, theirs in zip(first, second, strict=True):
         scores = {article: score for score, article in ours}
         common = [(scores[article], score) for score, article in theirs if article in scores]
-        assert all(one == other for one, other in common)
+        differences += [abs(one - other) for one, other in common]
         overlaps.append(len(common) / max(1, len(ours)))
     assert np.mean(overlaps) >= OVERLAP
+    assert np.mean(np.array(differences) > 0.01) <= 0.02
 
 
 def shuffle(bundle, copy):

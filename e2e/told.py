@@ -46,6 +46,10 @@ class Shop:
         """One question over V1."""
         return self.http.post(f"/v1/models/{MODEL}:predict", json={"instances": [instance]})
 
+    def explain(self, instance: dict) -> httpx.Response:
+        """Why its list is as it is, over V1."""
+        return self.http.post(f"/v1/models/{MODEL}:explain", json={"instances": [instance]})
+
     def prediction(self, **instance: object) -> dict:
         """Its answer, which must be one."""
         answer = self.ask(**instance)

@@ -180,6 +180,16 @@ impl Column {
 }
 
 impl Articles {
+    /// Which columns of a filter let one row pass; none that [`Articles::matching`] refuses.
+    #[must_use]
+    pub fn verdicts(&self, filter: &Filter, row: u32) -> Vec<(String, bool)> {
+        let holds = |(name, condition): (&String, &Condition)| {
+            let matching = self.column(name)?.matching(self, condition)?;
+            Some((name.clone(), matching.contains(row)))
+        };
+        filter.0.iter().filter_map(holds).collect()
+    }
+
     /// Evaluates a filter over all rows.
     ///
     /// # Errors

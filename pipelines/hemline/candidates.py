@@ -62,7 +62,7 @@ def find(
     parts = []
     for start in range(0, max(len(queries), 1), _CHUNK):
         part = np.arange(start, min(start + _CHUNK, len(queries)))
-        own = bought.of(bought.customers[part])
+        own = bought.at(part)
         found = _find(queries[part], items, towers[part], history.of(part), own, signals, age_groups[part])
         parts.append((start + found[0], *found[1:]))
     return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -12,6 +12,7 @@ The truth is what a customer bought in the test window and had not bought before
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ POPULAR_DAYS = 7
 MOST_CUSTOMERS = 20_000
 # What is served, and retrieval, are compared with each of these, where there is such a list.
 COMPARED = ("popularity", "recent_popularity", "als", "ease")
+# How much better lists of strangers get with each click is measured for these; of so many customers.
+CLICKS = (0, 1, 3, 10)
+CLICK_CUSTOMERS = 5_000
 # Upper bound (inclusive, articles bought before the test window) of each length of history; the last is open.
 HISTORIES = ((0, "new"), (5, "short"))
 LONGEST_HISTORY = "long"
@@ -67,13 +71,16 @@ def evaluate(work: Path, bundle: Path, plot: Path | None = None, with_baselines:
 
         others, settings = baselines.make(purchases, window, question.bought, manifest["seed"])
         lists |= others
-    lists |= served.lists(work, bundle, manifest, asked(purchases, window, question))
+    told = asked(purchases, window, question)
+    lists |= served.lists(work, bundle, manifest, told)
     if true:
         lists["oracle"] = oracle(true, question)
 
     sold = np.bincount(purchases.of("train", "validation").article, minlength=question.articles)
     metrics = measure(lists, question, sold, segments(work, question), manifest["seed"])
     metrics |= {"split": window["split"], "baselines": settings}
+    if with_baselines and served.reads_history(manifest):
+        metrics["clicks"] = clicks(work, bundle, manifest, told, question)
     bundles.write_manifest(bundle, manifest | {"metrics": metrics})
     evaluation_report.show(metrics)
     for sentence in evaluation_report.verdict(metrics):
@@ -123,6 +130,29 @@ def asked(purchases: Interactions, window: dict, question: Question) -> served.A
     customers = question.truth.customers
     history = retrieval.histories_at_test(purchases.of("train", "validation"), window, customers)
     return served.Asked(customers, question.month, question.bought, history)
+
+
+def clicks(work: Path, bundle: Path, manifest: dict, told: served.Asked, question: Question) -> dict:
+    """NDCG@12 of strangers who clicked the last of what the customers touched, and what each step gains."""
+    rows = np.arange(min(len(question.truth), CLICK_CUSTOMERS))
+    truth = question.truth.at(rows)
+    ndcg: dict[str, list[np.ndarray]] = {"retrieval": [], "served": []}
+    for count in CLICKS:
+        found = served.lists(work, bundle, manifest, told.at(rows).clicked(count))
+        for name, values in ndcg.items():
+            hits = rankings.hits(found[name], truth, question.articles)
+            values.append(rankings.ndcg(hits, truth.sizes()))
+    seed = manifest["seed"]
+    return {
+        name: {
+            "ndcg_at_12": {str(n): rankings.interval(v, seed) for n, v in zip(CLICKS, values, strict=True)},
+            "gain": {
+                f"{before}_to_{after}": rankings.interval(values[i + 1] - values[i], seed)
+                for i, (before, after) in enumerate(pairwise(CLICKS))
+            },
+        }
+        for name, values in ndcg.items()
+    }
 
 
 def popularity(purchases: Interactions, window: dict, question: Question) -> np.ndarray:

@@ -70,6 +70,13 @@ def show(metrics: dict) -> None:
         titles = [f"{HISTORIES.get(name, name)} ({part['customers']:,})" for name, part in parts.items()]
         rows = [[NAMES[n], *(_mean(part["ndcg_at_12"][n]) for part in parts.values())] for n in _names(lists)]
         _table(f"NDCG@12 by segment: {title} (and customers)", ["list", *titles], rows)
+    for name, found in metrics.get("clicks", {}).items():
+        gains = {key.split("_to_")[1]: value for key, value in found["gain"].items()}
+        rows = [
+            [count, _mean(value), _with_interval(gains[count], "+") if count in gains else DASH]
+            for count, value in found["ndcg_at_12"].items()
+        ]
+        _table(f"{NAMES[name].capitalize()}, asked by strangers", ["clicks", "NDCG@12", "gain"], rows)
     say(
         f"Left out: {counts['without_new_purchase']:,} customers who bought nothing new. "
         f"Unknown before the test split: {counts['unknown_in_training']:,} of those evaluated."

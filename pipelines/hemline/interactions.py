@@ -78,7 +78,7 @@ class Baskets:
         if len(self) <= most:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self), most, replace=False))
-        return self._take(chosen)
+        return self.at(chosen)
 
     def of(self, customers: np.ndarray) -> "Baskets":
         """The baskets of exactly these customers, in this order; empty for one who has none."""
@@ -89,7 +89,8 @@ class Baskets:
         articles = self.articles[_ranges(self.offsets[at], sizes)]
         return Baskets(customers, np.concatenate(([0], np.cumsum(sizes))), articles)
 
-    def _take(self, rows: np.ndarray) -> "Baskets":
+    def at(self, rows: np.ndarray) -> "Baskets":
+        """The baskets in these places."""
         sizes = self.sizes()[rows]
         articles = self.articles[_ranges(self.offsets[rows], sizes)]
         return Baskets(self.customers[rows], np.concatenate(([0], np.cumsum(sizes))), articles)

@@ -5,7 +5,7 @@ asked for as many more, which are then left out. As in a server, exact search an
 short.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,18 @@ class Asked:
     month: int
     bought: Baskets
     history: History
+    known: bool = True  # the bundle may have a vector for them
+
+    def at(self, rows: np.ndarray) -> "Asked":
+        """Only the customers in these places."""
+        customers, bought, history = self.customers[rows], self.bought.at(rows), self.history.of(rows)
+        return replace(self, customers=customers, bought=bought, history=history)
+
+    def clicked(self, count: int) -> "Asked":
+        """The same, asked about strangers who clicked the last `count` of what they touched."""
+        last = self.history.last(count)
+        weights = (last.weights > 0) * np.float32(histories.WEIGHTS["click"])
+        return replace(self, history=History(last.articles, weights, last.days), known=False)
 
 
 def lists(work: Path, bundle: Path, manifest: dict, asked: Asked) -> dict[str, np.ndarray]:
@@ -89,7 +101,7 @@ def profiles(work: Path, bundle: Path, asked: Asked, ages: np.ndarray) -> dict[s
     season = 2 * np.pi * asked.month / 12
     seasons = {"month_sin": np.sin(season), "month_cos": np.cos(season)}
     return {
-        "customer_vector": customer_vectors(work, bundle, asked.customers),
+        "customer_vector": customer_vectors(work, bundle, asked.customers, asked.known),
         "age": ages[:, None],
         **{name: np.full((len(ages), 1), value, np.float32) for name, value in seasons.items()},
     }
@@ -136,17 +148,18 @@ def neighbours(index: Index, queries: np.ndarray, items: np.ndarray, bought: Bas
     return found
 
 
-def customer_vectors(work: Path, bundle: Path, rows: np.ndarray) -> np.ndarray:
+def customer_vectors(work: Path, bundle: Path, rows: np.ndarray, known: bool = True) -> np.ndarray:
     """The bundle's vectors of customers, given as rows of `customers.parquet`: float32 [n, size].
 
-    Found by key, as a server does; the out-of-vocabulary vector where the bundle does not have the customer.
+    Found by key, as a server does; the out-of-vocabulary vector where the bundle does not have the customer,
+    and for all where they are not `known`.
     """
     ids = pq.read_table(work / CUSTOMERS, columns=["customer_id"])["customer_id"].take(rows)
     table = _arrow(bundle / bundles.CUSTOMERS)
     keys = pa.array([bundles.customer_key(i) for i in ids.to_pylist()], pa.binary(bundles.KEY_BYTES))
     at = pc.index_in(keys, value_set=table["key"]).fill_null(0).to_numpy()
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    return vectors[at]
+    return vectors[at if known else np.zeros_like(at)]
 
 
 def rank(

@@ -14,7 +14,8 @@ ARTICLES, GROUPS = 400, 3
 def baskets(*articles: list[int]) -> Baskets:
     sizes = [len(basket) for basket in articles]
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    return Baskets(np.arange(len(articles)), offsets, np.concatenate(articles).astype(np.int64))
+    customers = np.arange(len(articles))[::-1]  # in no order
+    return Baskets(customers, offsets, np.concatenate(articles).astype(np.int64))
 
 
 @pytest.fixture

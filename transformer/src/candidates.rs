@@ -103,14 +103,15 @@ fn of_towers(Neighbour { row, score }: Neighbour) -> Candidate {
 }
 
 /// The sum of each article's likenesses to what was touched, by what each touch counts.
-fn likeness(signals: &Signals, history: &History) -> BTreeMap<u32, f32> {
-    let mut likeness = BTreeMap::new();
+pub(crate) fn likeness(signals: &Signals, history: &History) -> BTreeMap<u32, f32> {
+    let mut sums = BTreeMap::<u32, f64>::new(); // wider, so that equals stay equal in whichever order they are added up
     for (touched, weight) in history.weighted() {
         for (row, cosine) in signals.alike(touched) {
-            *likeness.entry(row).or_default() += weight * cosine;
+            *sums.entry(row).or_default() += f64::from(weight * cosine);
         }
     }
-    likeness
+    #[allow(clippy::cast_possible_truncation)] // FP32 is what the models take
+    sums.into_iter().map(|(row, sum)| (row, sum as f32)).collect()
 }
 
 /// The `count` rows that are most alike, ties by row.

@@ -10,6 +10,7 @@ use crate::{
     features::{ARTICLE_ID, Plan},
     neighbours::Candidates,
     rank::Ranker,
+    trace::Trace,
 };
 
 /// How many articles are explained where the request does not say.
@@ -22,6 +23,9 @@ pub(crate) struct Explanation {
     ranker: String,
     /// Best first.
     articles: Vec<Explained>,
+    /// The way of the article that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    article: Option<Box<Trace>>,
 }
 
 /// Why an article stands where it does.
@@ -52,7 +56,20 @@ impl Retrieved {
     }
 }
 
-/// Asks the ranker for explanations of these scores and rows.
+/// All candidates in their last order, and how many of them are asked about.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole<'a> {
+    /// Score and row, best first.
+    pub(crate) all: &'a [(f32, u32)],
+    /// How many of them the ranker scored; they stand first.
+    pub(crate) scored: usize,
+    /// How many of the best are explained.
+    pub(crate) explained: usize,
+    /// How many the list has.
+    pub(crate) k: usize,
+}
+
+/// Asks the ranker why the best are that, and why the article is not that the candidates' trace is of.
 ///
 /// # Errors
 /// By class: it does not explain, refuses, can't be reached, is late, or answers what is none.
@@ -60,20 +77,45 @@ pub(crate) async fn explain(
     ranker: &Ranker,
     plan: &Plan,
     articles: &Articles,
-    best: &[(f32, u32)],
-    candidates: &Candidates,
+    whole: Whole<'_>,
+    candidates: &mut Candidates,
     context: &Context,
 ) -> Result<Explanation> {
+    let best = &whole.all[..whole.all.len().min(whole.explained)];
+    let mut trace = candidates.trace.take();
+    let traced = trace.as_deref().and_then(|trace| articles.row(&trace.article_id));
+    // The article is asked about with the best, unless it is one of them.
+    let other = whole.all[best.len()..].iter().find(|(_, row)| Some(*row) == traced);
+    let asked: Vec<_> = best.iter().chain(other).copied().collect();
+    let mut explained = all_explained(ranker, plan, articles, &asked, candidates, context).await?;
+    if let Some(trace) = &mut trace {
+        trace.ranked(traced, whole.all, whole.scored, whole.k);
+        if let Some(own) = explained.iter().find(|explained| explained.article_id == trace.article_id) {
+            (trace.features, trace.explanation) = (own.features.clone(), own.explanation.clone());
+        }
+    }
+    explained.truncate(best.len());
+    Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained, article: trace })
+}
+
+async fn all_explained(
+    ranker: &Ranker,
+    plan: &Plan,
+    articles: &Articles,
+    asked: &[(f32, u32)],
+    candidates: &Candidates,
+    context: &Context,
+) -> Result<Vec<Explained>> {
     let found = |&(_, row): &(f32, u32)| candidates.found.iter().find(|candidate| candidate.row == row).copied();
-    let rows: Vec<_> = best.iter().filter_map(found).collect();
+    let rows: Vec<_> = asked.iter().filter_map(found).collect();
     let tensors = plan.tensors(articles, &rows, &candidates.request)?;
     let features: Vec<_> = (0..rows.len()).map(|row| told(&tensors, row)).collect();
-    let ids: Vec<_> = best.iter().map(|&(_, row)| articles.id(row)).collect();
+    let ids: Vec<_> = asked.iter().map(|&(_, row)| articles.id(row)).collect();
     let texts = match ids.as_slice() {
         [] => Vec::new(), // there is nothing to ask about
         ids => ranker.explain(tensors, ids, context).await?,
     };
-    let parts = best.iter().zip(ids).zip(rows).zip(features).zip(texts);
+    let parts = asked.iter().zip(ids).zip(rows).zip(features).zip(texts);
     let explained = parts.map(|((((&(score, _), article_id), candidate), features), explanation)| Explained {
         article_id: article_id.to_owned(),
         score: widened(score),
@@ -81,7 +123,7 @@ pub(crate) async fn explain(
         features,
         explanation: explanation.map(structured),
     });
-    Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained.collect() })
+    Ok(explained.collect())
 }
 
 /// The values of one row, by the tensors' names; its id is told beside them.
@@ -101,7 +143,7 @@ fn structured(text: String) -> Value {
 }
 
 /// The number that is written as the FP32 is: a JSON value knows no FP32, and would show digits that the ranking does not have.
-fn widened(score: f32) -> f64 {
+pub(crate) fn widened(score: f32) -> f64 {
     score.to_string().parse().unwrap_or_else(|_| score.into())
 }
 

@@ -3,7 +3,7 @@
 mod conditions;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -47,6 +47,21 @@ impl Eligibility<'_> {
             rows.remove(row);
         }
         rows
+    }
+
+    /// What must hold of an article to be in the answer, and whether it does: of each column of `filter`, which is the one that was
+    /// evaluated, and of all that is left out.
+    pub(crate) fn verdicts(&self, filter: Option<&Filter>, article_id: &str, row: u32) -> BTreeMap<String, bool> {
+        let lacks = |ids: &[String]| !ids.iter().any(|id| id == article_id);
+        let own = [
+            ("not_purchased", lacks(self.purchased)),
+            ("not_dismissed", lacks(self.dismissed)),
+            ("not_excluded", lacks(self.exclude)),
+            ("in_stock", !self.out_of_stock.contains(row)),
+        ];
+        let own = own.into_iter().map(|(what, holds)| (what.to_owned(), holds));
+        let columns = filter.into_iter().flat_map(|filter| self.articles.verdicts(filter, row));
+        own.chain(columns.map(|(column, holds)| (format!("filter.{column}"), holds))).collect()
     }
 
     /// Why a list is short; with a filter also what cuts most, which is what alone leaves the fewest.

@@ -60,6 +60,9 @@ pub(crate) struct Instance {
     /// In years, for a customer whose age the store does not know.
     #[validate(range(min = 0.0, max = 130.0, message = "expected years from 0 to 130"))]
     pub(crate) age: Option<f32>,
+    /// The id of an article whose way is to be told beside explanations.
+    #[validate(length(min = 1, max = 256, message = "expected 1 to 256 characters"))]
+    pub(crate) article_id: Option<String>,
     /// The ranker to use.
     #[validate(custom(function = "check_ranker", use_context))]
     pub(crate) ranker: Option<String>,
@@ -133,6 +136,19 @@ impl Instance {
     /// The first thing in it that is wrong, with what was expected.
     pub(crate) fn filter(&self, columns: &Columns) -> Result<Option<Filter>> {
         self.filter.as_ref().map(|conditions| conditions.check(columns)).transpose()
+    }
+
+    /// Checks that an article's way is asked for where it is told.
+    ///
+    /// # Errors
+    /// Nothing is explained.
+    pub(crate) fn check_traced(&self, explain: bool) -> Result<()> {
+        match &self.article_id {
+            Some(_) if !explain => {
+                Err(Error::invalid("field `article_id`: expected only where explanations are asked for"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn season(&self) -> Result<Season> {

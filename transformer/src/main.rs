@@ -2,7 +2,7 @@
 //!
 //! Settings → telemetry → [`start`] (bundle, store, rankers) → serve → drain. A request's steps have a file each:
 //! [`customer`], [`history`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, and
-//! down the [`ladder`] of the [`rankers`] that can answer; [`explain`] says why, where it is asked. [`wire`] and [`instance`] say how a
+//! down the [`ladder`] of the [`rankers`] that can answer; [`explain`] and [`trace`] say why and why not, where it is asked. [`wire`] and [`instance`] say how a
 //! request and its answer look. What must be known as of now are its [`facts`]; what customers do meanwhile is told as [`events`], and
 //! kept as long as [`retention`] says.
 
@@ -25,6 +25,7 @@ mod rankers;
 mod recommender;
 mod retention;
 mod start;
+mod trace;
 mod wire;
 
 use std::process::ExitCode;

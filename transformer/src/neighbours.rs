@@ -20,6 +20,7 @@ use crate::{
     history::History,
     instance::{Instance, Season},
     query::QueryTower,
+    trace::Trace,
 };
 
 /// The mapped parts of a bundle that retrieval reads.
@@ -50,6 +51,8 @@ pub(crate) struct Candidates {
     pub(crate) cold_start: bool,
     /// Why they are fewer than wanted, where they are.
     pub(crate) short: Option<String>,
+    /// The way of the article that was asked about.
+    pub(crate) trace: Option<Box<Trace>>,
 }
 
 /// One retrieval: everything it needs, so that it can move to a thread.
@@ -89,12 +92,16 @@ impl Job {
         let age_group = self.retrieval.groups.age_group(customer.age);
         let seeker = Seeker { query: &query, history: &touched, age_group, eligible: &eligible };
         let found = candidates::find(&self.retrieval, seeker, self.candidates).map_err(Error::internal)?;
+        let trace = self.instance.article_id.as_deref().map(|article_id| {
+            let filter = self.filter.as_deref();
+            Box::new(Trace::of(article_id, &self.retrieval, &eligibility, filter, seeker, &found))
+        });
         let short = (found.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
         let (age, season) = (customer.age, self.season);
         let request = RequestFeatures { age, age_group, season, history, touched };
         let features = self.plan.tensors(articles, &found, &request)?;
-        Ok(Candidates { found, features, request, cold_start: customer.row.is_none(), short })
+        Ok(Candidates { found, features, request, cold_start: customer.row.is_none(), short, trace })
     }
 
     /// What the customer touched of late; nothing where the bundle's models know nothing of it.

@@ -17,7 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     customer::{Customer, Policy},
-    explain::{EXPLAINED, Explanation, explain},
+    explain::{EXPLAINED, Explanation, Whole, explain},
     facts::Facts,
     features::Plan,
     filter::Columns,
@@ -127,8 +127,11 @@ impl Recommender {
         let by_candidate = scores.as_ref().map(|scores| scores.scores.clone());
         let mut answer = self.ordered(question, name, &candidates, scores);
         if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
-            let best = &answer.ranking[..answer.ranking.len().min(question.explained())];
-            let explanation = explain(ranker, plan, &self.retrieval.articles, best, &candidates, context);
+            let scores = by_candidate.as_deref().unwrap_or_default();
+            let (articles, all) = (&self.retrieval.articles, order(&candidates.found, scores, usize::MAX));
+            let scored = scores.iter().flatten().count();
+            let whole = Whole { all: &all, scored, explained: question.explained(), k: answer.k };
+            let explanation = explain(ranker, plan, articles, whole, &mut candidates, context);
             answer.explanation = Some(Box::pin(explanation).await?);
             step.ended("explain");
         }
@@ -182,6 +185,7 @@ impl Recommender {
         let instances = wire::read_instances(request, self.max_instances)?;
         let questions = instances.into_iter().enumerate().map(|(row, instance)| {
             let checked = instance.check(&bounds).and_then(|season| Ok((season, instance.filter(&self.columns)?)));
+            let checked = checked.and_then(|checked| instance.check_traced(explain).map(|()| checked));
             let (season, filter) = checked.map_err(|error| wire::at_row(error, row))?;
             Ok(Question { instance: Arc::new(instance), filter: filter.map(Arc::new), season, explain })
         });
