@@ -285,7 +285,11 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts and of the ch
 
 BENCH := $(CURDIR)/.hemline/bench
 
-.PHONY: bench-cold-start bench-dataplane bench-llm bench-store
+.PHONY: bench-cold-start bench-dataplane bench-freshness bench-llm bench-store
+bench-freshness: $(DONE)/load build ## How soon one server's answers know what another was told; fails above a second [QUICK=1]
+	PYTHONPATH=e2e $(VENV)/bin/python bench/freshness.py --binaries $(BINARIES) --bundle $(BUNDLE) --work $(WORK) \
+	  --folder $(BENCH)/freshness $(if $(QUICK),--quick)
+
 bench-llm: $(DONE)/load $(LLM_SETUP) build ## An LLM asked in every way, with the small model [QUICK=1]
 	PYTHONPATH=e2e $(VENV)/bin/python bench/llm.py --binaries $(BINARIES) --work $(WORK) --logs $(BENCH)/llm $(if $(QUICK),--quick)
 

@@ -14,6 +14,7 @@ import pytest
 from command_line import Hemline, calling
 from mock_predictor import MockPredictor
 from stores import Away, TestStore
+from told import Shop, shops
 from under_test import Catalogue, UnderTest
 
 from hemline.pair import Server
@@ -78,6 +79,13 @@ def a_store(request, tmp_path) -> TestStore:
     if request.param == "sqlite":
         return TestStore.sqlite(tmp_path / "store.db")
     return TestStore(request.getfixturevalue("postgres").create_database())
+
+
+@pytest.fixture
+def two(under_test, a_store, pair, tmp_path) -> Iterator[list[Shop]]:
+    """Two transformers over one empty store of each kind, and one predictor."""
+    with shops(under_test, a_store.url, pair.predictor.url.removeprefix("http://"), tmp_path) as two:
+        yield two
 
 
 @pytest.fixture

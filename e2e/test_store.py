@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 
-import pytest
 from stores import TestStore
 from told import purchase, shops
 from under_test import leaks, refusal
@@ -13,13 +12,6 @@ from hemline.postgres_server import PostgresServer
 
 ROUNDS = 1000
 AN_ANSWER_WITHOUT_PURCHASES = "store: purchases unknown"
-
-
-@pytest.fixture
-def two(under_test, a_store, pair, tmp_path):
-    """Two transformers over one store."""
-    with shops(under_test, a_store.url, address(pair.predictor), tmp_path) as two:
-        yield two
 
 
 def address(server: Server) -> str:
@@ -79,13 +71,6 @@ def test_a_list_is_full_though_most_is_out_of_stock_and_says_how_many_there_were
     assert {article for _, article in prediction["ranking"]} == left - {sorted(left)[0]}
     assert prediction["short"] == "29 articles are eligible"
     assert len(two[1].articles(**customer, k=20)) == 20
-
-
-def test_an_event_told_twice_and_to_several_counts_once(two, a_store):
-    events = [purchase("visitor", str(number)) for number in range(10)]
-    assert two[0].tell(*events).json() == {"accepted": 10, "repeated": 0}
-    assert two[1].tell(*events, events[0]).json() == {"accepted": 0, "repeated": 11}
-    assert a_store.value("SELECT count(*) FROM hemline.interactions") == 10
 
 
 def test_one_bad_event_refuses_all_and_says_which(two, a_store):

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from stores import TestStore
 from test_store import address, eventually
-from told import Shop, purchase, shops
+from told import KINDS, Shop, event, shops
 
 CRASHES = 20
 CUSTOMERS = 20
@@ -56,7 +56,7 @@ class Load:
         self.stopped = threading.Event()
         self.lock = threading.Lock()
         self.acknowledged: set[str] = set()
-        self.bought: dict[str, set[str]] = defaultdict(set)
+        self.gone: dict[str, set[str]] = defaultdict(set)  # what a visitor bought or dismissed
         self.answers = self.failures = 0
         self.wrong: list[str] = []
         self.threads = [threading.Thread(target=work) for work in [self.tell] * 3 + [self.ask] * 2]
@@ -70,27 +70,28 @@ class Load:
             thread.join()
 
     def tell(self) -> None:
-        """Tells purchases, each until it is acknowledged by whichever server is there."""
+        """Tells events of every kind, each until it is acknowledged by whichever server is there."""
         while not self.stopped.is_set():
-            events = [self.purchase() for _ in range(random.randint(1, 4))]
+            events = [self.event() for _ in range(random.randint(1, 4))]
             while (answer := self.try_once(lambda shop, events=events: shop.tell(*events))) is None:
                 if self.stopped.is_set():
                     return
                 time.sleep(0.02)
             with self.lock:
-                for event in events:
-                    self.acknowledged.add(event["id"])
-                    self.bought[event["customer_id"]].add(event["article_id"])
+                for told in events:
+                    self.acknowledged.add(told["id"])
+                    if told["type"] in ("purchase", "dismiss"):
+                        self.gone[told["customer_id"]].add(told["article_id"])
             counts = answer.json()
             if counts["accepted"] + counts["repeated"] != len(events):
                 self.wrong.append(f"{counts} of {len(events)} events")
 
     def ask(self) -> None:
-        """Asks, and looks whether an answer has what was bought before it was asked for."""
+        """Asks, and looks whether an answer has what was bought or dismissed before it was asked for."""
         while not self.stopped.is_set():
             customer = f"visitor-{random.randrange(CUSTOMERS)}"
             with self.lock:
-                bought = set(self.bought[customer])
+                gone = set(self.gone[customer])
             question = {"customer_id": customer, "transaction_date": self.date, "k": 20}
             answer = self.try_once(lambda shop, question=question: shop.ask(**question))
             if answer is None:
@@ -98,8 +99,8 @@ class Load:
                 continue
             (prediction,) = answer.json()["predictions"]
             found = {article for _, article in prediction["ranking"]}
-            if found & bought or len(found) < 20:
-                self.wrong.append(f"{customer}: {len(found)} articles, {sorted(found & bought)} were bought")
+            if found & gone or len(found) < 20:
+                self.wrong.append(f"{customer}: {len(found)} articles, not wanted: {sorted(found & gone)}")
 
     def try_once(self, request) -> httpx.Response | None:
         """The good answer of one server, if it has one."""
@@ -116,9 +117,10 @@ class Load:
                 self.wrong.append(f"{answer.status_code}: {answer.text}")
         return None
 
-    def purchase(self) -> dict:
-        """Somebody buys something."""
-        return purchase(f"visitor-{random.randrange(CUSTOMERS)}", random.choice(self.articles))
+    def event(self) -> dict:
+        """Somebody does something."""
+        visitor = f"visitor-{random.randrange(CUSTOMERS)}"
+        return event(random.choice(KINDS), visitor, random.choice(self.articles))
 
 
 class Till:

@@ -12,17 +12,23 @@ from under_test import UnderTest
 from hemline.pair import MODEL, Server
 
 EVENTS = "/v1/events"
+KINDS = ("shown", "click", "purchase", "dismiss")
 
 
-def purchase(customer_id: str, article_id: str, **more: object) -> dict:
-    """Somebody bought something just now."""
+def event(kind: str, customer_id: str, article_id: str, **more: object) -> dict:
+    """Somebody did something just now."""
     return {
         "id": str(uuid.uuid4()),
-        "type": "purchase",
+        "type": kind,
         "customer_id": customer_id,
         "article_id": article_id,
         **more,
     }
+
+
+def purchase(customer_id: str, article_id: str, **more: object) -> dict:
+    """Somebody bought something just now."""
+    return event("purchase", customer_id, article_id, **more)
 
 
 class Shop:

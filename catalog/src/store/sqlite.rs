@@ -93,6 +93,8 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
+            // A page that is split would keep a copy of what is deleted from it later: who is forgotten must be in no byte.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let pool = |connections| {
             SqlitePoolOptions::new()

@@ -56,6 +56,8 @@ class SqliteStore:
         with self._failures():
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            # A page that is split would keep a copy of what is deleted from it later.
+            self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
     def __enter__(self) -> Self:
@@ -160,7 +162,6 @@ class SqliteStore:
     def forget(self, customer_id: str) -> dict[str, int]:
         """See `Store`. What is deleted is overwritten, in the file and in its log."""
         with self._failures():
-            self._db.execute("PRAGMA secure_delete = ON")
             with self._transaction():
                 key = "(SELECT customer_key FROM customers WHERE customer_id = ?)"
                 statements = {
