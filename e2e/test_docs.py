@@ -30,6 +30,7 @@ ALWAYS = {
     "ready",
     "cold_start",
     "short",
+    "step",
 }
 
 

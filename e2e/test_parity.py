@@ -106,7 +106,8 @@ def test_served_candidates_are_those_of_training_over_exact_search(under_test, c
     if "sources" in under_test.manifest["retrieval"]:
         groups = schema.age_group_numbers(catalogue.ages[customers])
         known = (catalogue.history(customers), bought, catalogue.signals, groups)
-        exact = candidates.find(queries, items, exact, *known).lists(len(customers))
+        shares = under_test.manifest["retrieval"]["sources"]
+        exact = candidates.find(queries, items, exact, *known, shares).lists(len(customers))
     overlaps = [
         len(set(ids(ranking)) & set(catalogue.article_ids[best[best >= 0]])) / max(1, (best >= 0).sum())
         for ranking, best in zip(served, exact, strict=True)

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hemline import (
-    candidates,
     history,
     interactions,
     outputs,
@@ -130,7 +129,8 @@ def signals_at_test(work: Path) -> Signals:
         np.datetime64(window["test_start" if temporal else "test_end"]) - np.datetime64(window["first"])
     ).astype(int)
     groups = schema.age_group_numbers(retrieval.customer_ages(work))
-    return signals.of(before, int(day) + (not temporal), groups, schema.AGE_GROUP_COUNT)
+    days = ranking.found_by(work).get("age_group_days", signals.AGE_GROUP_DAYS)
+    return signals.of(before, int(day) + (not temporal), groups, schema.AGE_GROUP_COUNT, days)
 
 
 def read_signals(articles: pa.Table) -> Signals:
@@ -201,7 +201,7 @@ def write_arrow(table: pa.Table, path: Path) -> None:
 def describe(work: Path, bundle: Path) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
     features, reads_history = interactions.features(work), retrieval.reads_history(work)
-    told = ranking.features(work)
+    told, found_by = ranking.features(work), ranking.found_by(work)
     touches = {"history": {"length": history.LENGTH, "weights": history.WEIGHTS}}
     if told == ranking_features.RECIPE and not reads_history:
         touches = {}
@@ -233,7 +233,7 @@ def describe(work: Path, bundle: Path) -> dict:
                 "output": QUERY_OUTPUT,
             },
             **touches,
-            **({} if told == ranking_features.RECIPE else {"sources": candidates.SHARES}),
+            **({"sources": found_by["sources"]} if found_by else {}),
             "index": {"metric": "ip", "expansion_search": embeddings["expansion_search"]},
         },
         "ranking": {

@@ -4,7 +4,7 @@ towers   the articles nearest to the query: a customer's taste
 alike    what was bought by those who bought what the customer touched of late
 popular  what sells of late to the customer's age group
 
-Of the candidates, SHARES are reserved for the last two; the towers fill up the rest, and whatever the others
+Of the candidates, shares are reserved for the last two; the towers fill up the rest, and whatever the others
 leave. All stand in the order of the towers' score, ties by row. The transformer does the same
 (`transformer/src/candidates.rs`).
 """
@@ -18,7 +18,8 @@ from hemline.interactions import Baskets
 from hemline.signals import Signals
 
 CANDIDATES = 100
-SHARES = {"alike": 0.25, "popular": 0.15}
+SHARES = {"alike": 0.25, "popular": 0.15}  # where nothing tells better
+Shares = dict[str, float]
 _CHUNK = 1_000  # customers at once
 
 
@@ -53,6 +54,7 @@ def find(
     bought: Baskets,
     signals: Signals,
     age_groups: np.ndarray,
+    shares: Shares,
 ) -> Candidates:
     """The candidates of n customers, none that was `bought`.
 
@@ -63,7 +65,8 @@ def find(
     for start in range(0, max(len(queries), 1), _CHUNK):
         part = np.arange(start, min(start + _CHUNK, len(queries)))
         own = bought.at(part)
-        found = _find(queries[part], items, towers[part], history.of(part), own, signals, age_groups[part])
+        known = (history.of(part), own, signals, age_groups[part], shares)
+        found = _find(queries[part], items, towers[part], *known)
         parts.append((start + found[0], *found[1:]))
     return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -76,14 +79,14 @@ def of_towers(queries: np.ndarray, items: np.ndarray, towers: np.ndarray) -> Can
     return Candidates(customer, article, score, place.astype(np.float32), np.zeros(len(article), np.float32))
 
 
-def _find(queries, items, towers, history, bought, signals, age_groups) -> tuple[np.ndarray, ...]:
+def _find(queries, items, towers, history, bought, signals, age_groups, shares) -> tuple[np.ndarray, ...]:
     """`find` for some of the customers, by columns."""
     n, articles = len(queries), len(items)
     taken = np.repeat(np.arange(n), bought.sizes()) * articles + bought.articles
     keys, likeness = _alikeness(history, signals)
     fresh = ~np.isin(keys, taken)
-    alike = _best(keys[fresh], likeness[fresh], articles, int(CANDIDATES * SHARES["alike"]))
-    popular = _popular(signals, age_groups, bought, taken, int(CANDIDATES * SHARES["popular"]))
+    alike = _best(keys[fresh], likeness[fresh], articles, int(CANDIDATES * shares["alike"]))
+    popular = _popular(signals, age_groups, bought, taken, int(CANDIDATES * shares["popular"]))
     reserved = np.union1d(alike, popular)
     chosen = np.union1d(reserved, _fill(towers, reserved, articles))
     customer, article = np.divmod(chosen, articles)

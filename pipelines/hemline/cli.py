@@ -6,6 +6,7 @@ their command runs, so that `hemline --help` does not wait for the training libr
 """
 
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -180,6 +181,35 @@ def forget(
     from hemline import load
 
     load.forget(store, customer)
+
+
+experiments = typer.Typer(help="What came of lists that were shown.", no_args_is_help=True)
+app.add_typer(experiments, name="experiments")
+
+
+@experiments.callback()
+def _experiments() -> None:
+    """What came of lists that were shown."""
+
+
+@experiments.command("report")
+def experiments_report(
+    store: Store,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only lists that were shown since this day.")
+    ] = None,
+    within: Annotated[
+        int, typer.Option(min=1, help="Days after it was shown in which an article is clicked or bought.")
+    ] = 7,
+    control: Annotated[
+        str | None, typer.Option(help="The ranker, or ranker@bundle, that others are compared with.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout.")] = False,
+) -> None:
+    """Each variant's conversion, with confidence intervals."""
+    from hemline import experiments as step
+
+    step.report(store, since and since.date().isoformat(), within, control, as_json)
 
 
 Bundle = Annotated[Path, typer.Option("--bundle", help="The bundle to serve.", file_okay=False)]

@@ -48,6 +48,7 @@ class Sets(NamedTuple):
     test: pa.Table
     parameters: dict[str, float]  # CatBoost's
     early_stopping_rounds: int
+    candidates: dict | None = None  # how they were found, where the rows are candidates
 
 
 def numbers(features: Features) -> list[str]:

@@ -47,6 +47,7 @@ def train(work: Path, seed: int, recipes: bool = False) -> dict:
     report = {
         "inputs": outputs.inputs(work, *made_from(recipes)),
         "features": sets.features,
+        "candidates": sets.candidates or {},
         "encoders": encoders,
         "trees": model.tree_count_,
         "quality": quality(ranker.labels(sets.test), scores),
@@ -102,6 +103,14 @@ def _write(new: Path, model: catboost.CatBoostClassifier, sets: Sets, known: pa.
 def features(work: Path) -> Features:
     """The features of the trained ranker, in order."""
     return tuple(json.loads((work / "ranker.json").read_text())["features"])
+
+
+def found_by(work: Path) -> dict:
+    """How the trained ranker's candidates were found: `age_group_days`, and shares of the `sources`.
+
+    Empty where it knows nothing of candidates.
+    """
+    return json.loads((work / "ranker.json").read_text())["candidates"]
 
 
 def held_out(work: Path) -> pa.Table:

@@ -5,19 +5,29 @@ these weeks. A candidate that its customer bought in the week, and not before, i
 others, NEGATIVES are kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hemline import candidates, interactions, ranking_features, retrieval, schema, signals, towers
+from hemline import (
+    candidates,
+    interactions,
+    ranking_features,
+    rankings,
+    retrieval,
+    schema,
+    signals,
+    towers,
+)
 from hemline.candidates import Candidates
 from hemline.history import History, Touches
 from hemline.interactions import Baskets, Interactions
 from hemline.ranker import Sets
 from hemline.ranking_features import FEATURES, Profiles
+from hemline.signals import Signals
 from hemline.towers import Params
 
 MOST_CUSTOMERS = 20_000  # of all weeks together: two million candidates
@@ -30,6 +40,13 @@ FEW = 3
 HELD_OUT = 5  # one customer of so many tells how many trees are best
 PARAMETERS = {"iterations": 600, "depth": 6, "learning_rate": 0.05, "l2_leaf_reg": 10}
 EARLY_STOPPING_ROUNDS = 30
+# Which purchases count as of late, and how many candidates are not for the towers to choose: the last week
+# before the test window tells what finds most of what is bought. Where taste is steady that is little, where
+# what is new sells it is much.
+AGE_GROUP_DAYS = (3, 7, 14, 28, 56)
+ALIKE_SHARES = (0.1, 0.25, 0.4)
+POPULAR_SHARES = (0.05, 0.15, 0.3, 0.5)
+CHOSEN_BY = 5_000  # customers
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class World:
     texts: dict[str, pa.Array]  # attribute → its values by code
     one_hot: np.ndarray  # the item tower's attributes
     reads_history: bool  # the query tower does
+    age_group_days: int = signals.AGE_GROUP_DAYS
+    shares: dict[str, float] = field(default_factory=lambda: dict(candidates.SHARES))
 
     @property
     def strict(self) -> bool:
@@ -96,7 +115,7 @@ def world(work: Path) -> World:
 
 def sets(work: Path, seed: int) -> Sets:
     """The weeks before the test window by the past towers, and the test window by those that are served."""
-    known = world(work)
+    known, recall = _chosen(work, world(work), seed)
     rows = _training(work, known, seed)
     held_out = rows["customer"].to_numpy() % HELD_OUT == 0
     before, now = known.purchases.of("train", "validation"), known.purchases.of("test")
@@ -104,7 +123,8 @@ def sets(work: Path, seed: int) -> Sets:
     if len(before.day) and len(now.day):
         test = ask(known, before, now, towers.load(work / "towers.npz"), rng, MOST_TESTED).table(known)
     training, validation = rows.filter(pa.array(~held_out)), rows.filter(pa.array(held_out))
-    return Sets(FEATURES, training, validation, test, PARAMETERS, EARLY_STOPPING_ROUNDS)
+    found_by = {"age_group_days": known.age_group_days, "sources": known.shares, "recall_at_100": recall}
+    return Sets(FEATURES, training, validation, test, PARAMETERS, EARLY_STOPPING_ROUNDS, found_by)
 
 
 def _training(work: Path, world: World, seed: int) -> pa.Table:
@@ -127,6 +147,55 @@ def _training(work: Path, world: World, seed: int) -> pa.Table:
     return pa.concat_tables([_nothing(world), *tables]).unify_dictionaries()
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Customers who bought something, and what was known of them and of all articles on the day before."""
+
+    truth: Baskets
+    bought: Baskets
+    history: History
+    queries: np.ndarray  # float32 [n, D]
+    items: np.ndarray  # float32 [articles, D]
+    towers: np.ndarray  # the nearest articles [n, CANDIDATES]
+    age_groups: np.ndarray  # [n]
+    signals: Signals
+    day: int
+    month: int
+
+    def candidates(self, shares: dict[str, float], sold_by_age_group: np.ndarray | None = None) -> Candidates:
+        """What a server would have found."""
+        sold = self.signals.sold_by_age_group if sold_by_age_group is None else sold_by_age_group
+        known = (self.history, self.bought, replace(self.signals, sold_by_age_group=sold), self.age_groups)
+        return candidates.find(self.queries, self.items, self.towers, *known, shares)
+
+
+def moment(
+    world: World,
+    before: Interactions,
+    now: Interactions,
+    params: Params,
+    rng: np.random.Generator,
+    most: int,
+    strangers: float = 0.0,
+) -> Moment:
+    """Those who bought something new `now`, knowing what was `before`; at most so many of them."""
+    day = int(now.day.min() if world.strict else now.day.max() + 1)
+    truth = interactions.first_purchases(now, before).sample(most, int(rng.integers(2**31)))
+    customers, month = truth.customers, int(now.month[0])
+    history, hidden = _histories(world, before, customers, day, rng, strangers)
+    items = retrieval.item_embeddings(params, world.one_hot)
+    vectors = params["customer_vectors"][np.where(hidden, 0, customers + 1)]
+    months = np.full(len(customers), month)
+    seen = history if world.reads_history else None
+    queries = retrieval.queries(params, vectors, world.ages[customers], months, seen, items)
+    bought = interactions.baskets(before.pairs(), before.articles).of(customers)
+    nearest = interactions.top(queries, items, bought, candidates.CANDIDATES)
+    groups = (world.age_groups, schema.AGE_GROUP_COUNT, world.age_group_days)
+    known = signals.of(before, day, *groups)
+    own = world.age_groups[customers]
+    return Moment(truth, bought, history, queries, items, nearest, own, known, day, month)
+
+
 def ask(
     world: World,
     before: Interactions,
@@ -137,24 +206,48 @@ def ask(
     strangers: float = 0.0,
 ) -> Asked:
     """What those who bought something new `now` are asked about, knowing what was `before`."""
-    day = int(now.day.min() if world.strict else now.day.max() + 1)
-    truth = interactions.first_purchases(now, before).sample(most, int(rng.integers(2**31)))
-    customers = truth.customers
-    history, hidden = _histories(world, before, customers, day, rng, strangers)
-    items = retrieval.item_embeddings(params, world.one_hot)
-    month = int(now.month[0])
-    vectors = params["customer_vectors"][np.where(hidden, 0, customers + 1)]
-    months = np.full(len(customers), month)
-    seen = history if world.reads_history else None
-    queries = retrieval.queries(params, vectors, world.ages[customers], months, seen, items)
-    bought = interactions.baskets(before.pairs(), before.articles).of(customers)
-    groups = world.age_groups[customers]
-    known = signals.of(before, day, world.age_groups, schema.AGE_GROUP_COUNT)
-    towers = interactions.top(queries, items, bought, candidates.CANDIDATES)
-    found = candidates.find(queries, items, towers, history, bought, known, groups)
-    profiles = Profiles(world.ages[customers], groups, month, history)
-    table = ranking_features.Table(known, world.codes, items)
-    return Asked(truth, found, ranking_features.compute(FEATURES, found, profiles, table))
+    then = moment(world, before, now, params, rng, most, strangers)
+    found = then.candidates(world.shares)
+    profiles = Profiles(world.ages[then.truth.customers], then.age_groups, then.month, then.history)
+    table = ranking_features.Table(then.signals, world.codes, then.items)
+    return Asked(then.truth, found, ranking_features.compute(FEATURES, found, profiles, table))
+
+
+def _chosen(work: Path, world: World, seed: int) -> tuple[World, dict[str, float]]:
+    """The world with the days and shares that found most in the last week, and what each choice found.
+
+    As it was where the week can't tell: without an order of days, or a purchase.
+    """
+    (*_, (first, last)) = interactions.ranking_weeks(world.window)
+    purchases = world.purchases
+    before = purchases.where(purchases.day < first)
+    now = purchases.where((purchases.day >= first) & (purchases.day <= last))
+    if not world.strict or not len(before.day) or not len(now.day):
+        return world, {}
+    past = towers.load(work / "past_towers.npz")
+    then = moment(world, before, now, past, np.random.default_rng(seed), CHOSEN_BY, STRANGERS)
+    if not len(then.truth):
+        return world, {}
+    groups = (world.age_groups, schema.AGE_GROUP_COUNT)
+    sold = {days: signals.sold_by_age_group(before, then.day, *groups, days) for days in AGE_GROUP_DAYS}
+    only = {"alike": 0.0, "popular": 1.0}
+    by_days = {days: _recall(then, only, values) for days, values in sold.items()}
+    days = max(by_days, key=by_days.get)
+    every = [{"alike": a, "popular": p} for a in ALIKE_SHARES for p in POPULAR_SHARES]
+    by_shares = [_recall(then, shares, sold[days]) for shares in every]
+    shares = every[int(np.argmax(by_shares))]
+    told = {f"popular {days} days": recall for days, recall in by_days.items()}
+    told |= {
+        f"alike {shares['alike']}, popular {shares['popular']}": recall
+        for shares, recall in zip(every, by_shares, strict=True)
+    }
+    return replace(world, age_group_days=days, shares=shares), told
+
+
+def _recall(then: Moment, shares: dict[str, float], sold_by_age_group: np.ndarray) -> float:
+    lists = then.candidates(shares, sold_by_age_group).lists(len(then.truth))
+    hits = rankings.hits(lists, then.truth, len(then.items))
+    return float(rankings.recall(hits, then.truth.sizes()).mean())
 
 
 def _histories(

@@ -77,7 +77,7 @@ def lists(work: Path, bundle: Path, manifest: dict, asked: Asked) -> dict[str, n
     table = ranking_features.Table(bundles.read_signals(articles), _codes(articles), items)
     if "sources" in manifest["retrieval"]:
         known = (asked.history, asked.bought, table.signals, groups)
-        chosen = candidates.find(vectors, items, nearest, *known)
+        chosen = candidates.find(vectors, items, nearest, *known, manifest["retrieval"]["sources"])
     else:
         chosen = candidates.of_towers(vectors, items, nearest)
     who = Profiles(ages, groups, asked.month, asked.history)

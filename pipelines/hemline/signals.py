@@ -19,7 +19,7 @@ SOLD_DAYS = (7, 28, 84)
 #   days_on_sale                 log(1 + days since the first purchase); 0 where there was none
 #   log_price                    log of the mean price; the catalogue's mean where there was none
 NUMBERS = (*(f"sold_{days}d" for days in SOLD_DAYS), "trend", "days_on_sale", "log_price")
-AGE_GROUP_DAYS = 28
+AGE_GROUP_DAYS = 28  # where nothing tells better
 ALIKE = 20  # articles that are alike, of each article
 _BLOCK = 2_000  # articles at once: what all of them have in common would not fit into memory
 
@@ -34,19 +34,13 @@ class Signals:
     alikeness: np.ndarray  # cosine of the two articles' customers, float32 [A, ALIKE]; 0 where there is none
 
 
-def of(before: Interactions, day: int, age_groups: np.ndarray, groups: int) -> Signals:
+def of(
+    before: Interactions, day: int, age_groups: np.ndarray, groups: int, age_group_days: int = AGE_GROUP_DAYS
+) -> Signals:
     """The signals of the purchases `before` a day; `age_groups` are all customers' groups, [customers]."""
-    articles = before.articles
-
-    def sold(days: int, among: np.ndarray | slice = slice(None)) -> np.ndarray:
-        recent = before.article[among][before.day[among] >= day - days]
-        return _log_share(np.bincount(recent, minlength=articles))
-
-    group = age_groups[before.customer]
-    by_group = [sold(AGE_GROUP_DAYS, group == number) for number in range(groups)]
-    first = np.full(articles, day)
+    first = np.full(before.articles, day)
     np.minimum.at(first, before.article, before.day)
-    numbers = {f"sold_{days}d": sold(days) for days in SOLD_DAYS}
+    numbers = {f"sold_{days}d": _sold(before, day - days) for days in SOLD_DAYS}
     week, month, *_ = numbers.values()
     alike, alikeness = _alike(before)
     return Signals(
@@ -56,10 +50,24 @@ def of(before: Interactions, day: int, age_groups: np.ndarray, groups: int) -> S
             "days_on_sale": np.log1p(day - first).astype(np.float32),
             "log_price": _log_price(before),
         },
-        sold_by_age_group=np.stack(by_group, axis=1),
+        sold_by_age_group=sold_by_age_group(before, day, age_groups, groups, age_group_days),
         alike=alike,
         alikeness=alikeness,
     )
+
+
+def sold_by_age_group(
+    before: Interactions, day: int, age_groups: np.ndarray, groups: int, days: int
+) -> np.ndarray:
+    """Log share of each age group's purchases of the last days before a day: float32 [A, G]."""
+    group = age_groups[before.customer]
+    sold = [_sold(before.where(group == number), day - days) for number in range(groups)]
+    return np.stack(sold, axis=1)
+
+
+def _sold(before: Interactions, since: int) -> np.ndarray:
+    recent = before.article[before.day >= since]
+    return _log_share(np.bincount(recent, minlength=before.articles))
 
 
 def _log_share(count: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_the_manifest_says_what_is_in_the_bundle(trained_work, made_bundle):
     assert manifest["schema_version"] == 1
     assert manifest["data"] == outputs.fingerprint(trained_work / "features.json")
     assert manifest["ranking"]["features"] == list(FEATURES)
-    assert manifest["retrieval"]["sources"] == {"alike": 0.25, "popular": 0.15}
+    assert manifest["retrieval"]["sources"] == ranking.found_by(trained_work)["sources"]
     assert manifest["customers"]["age_groups"] == [18, 25, 35, 45, 55, 65]
     lines = "".join(f"{p}:{f['sha256']}\n" for p, f in sorted(manifest["files"].items()))
     assert manifest["version"] == hashlib.sha256(lines.encode()).hexdigest()[:12]

@@ -39,7 +39,9 @@ def found(world, bought: Baskets, history: History | None = None) -> candidates.
     own = np.repeat(np.arange(10), bought.sizes())
     scores[own, bought.articles] = -np.inf
     towers = np.argsort(-scores, axis=1, kind="stable")[:, : candidates.CANDIDATES]
-    return candidates.find(queries, items, towers, history or touched, bought, signals, groups)
+    return candidates.find(
+        queries, items, towers, history or touched, bought, signals, groups, candidates.SHARES
+    )
 
 
 def test_each_customer_has_all_candidates_once_and_none_that_was_bought(world):

@@ -6,7 +6,7 @@ What it holds is said by the migrations in `catalog/migrations/`; those of each 
 import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -19,6 +19,17 @@ EXPECTED = "sqlite://path/to/store.db or postgres://user:password@host:port/data
 CUSTOMER_COLUMNS = ("customer_id", "age", "club_member_status", "fashion_news_frequency")
 # A purchase of `history`, in the order in which rows are loaded.
 HISTORY_COLUMNS = ("customer_key", "article_id", "bought_on")
+
+
+class Exposure(NamedTuple):
+    """What one variant showed one customer, and what came of it."""
+
+    customer_id: str
+    variant: str  # the list ids' part before the slash: ranker@bundle
+    lists: int
+    articles: int
+    clicked: bool
+    bought: bool
 
 
 class Store(AbstractContextManager, Protocol):
@@ -55,6 +66,9 @@ class Store(AbstractContextManager, Protocol):
 
     def tidy(self) -> None:
         """Gives room back, and tells the planner what there is. No transaction."""
+
+    def exposures(self, since: str | None, within: int) -> list[Exposure]:
+        """What was shown since an ISO date, and whether it was clicked or bought within days after."""
 
     def forget(self, customer_id: str) -> dict[str, int]:
         """Erases a customer or visitor: rows by table. A load does not bring them back."""

@@ -12,7 +12,7 @@ from psycopg import sql
 from pyarrow import csv
 
 from hemline.errors import DataError
-from hemline.stores import CUSTOMER_COLUMNS, HISTORY_COLUMNS, check, digest_of, migrations
+from hemline.stores import CUSTOMER_COLUMNS, HISTORY_COLUMNS, Exposure, check, digest_of, migrations
 
 # One lock for all who change the schema or load: the project's name and what is done, in ASCII.
 MIGRATE_LOCK, LOAD_LOCK = 29382133427266150, 29382133427266151
@@ -49,6 +49,30 @@ ON CONFLICT (article_id) DO UPDATE SET quantity = excluded.quantity WHERE old.qu
 _GRANTS = """
 SELECT privilege_type, is_grantable, CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee) END
 FROM pg_class, aclexplode(relacl) WHERE oid = 'hemline.history'::regclass
+"""
+
+
+# Of each article that was shown, whether it was clicked or bought later by the one who saw it.
+_DONE = """
+EXISTS (
+    SELECT FROM hemline.interactions d
+    WHERE d.customer_id = shown.customer_id AND d.kind = '{kind}' AND d.article_id = shown.article_id
+      AND d.occurred_at BETWEEN shown.at AND shown.at + make_interval(days => %(within)s)
+)
+"""
+_EXPOSURES = f"""
+WITH shown AS (
+    SELECT customer_id, list_id, article_id, min(occurred_at) AS at FROM hemline.interactions
+    WHERE kind = 'shown' AND list_id LIKE '%%@%%/%%'
+      AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    GROUP BY customer_id, list_id, article_id
+), told AS (
+    SELECT customer_id, split_part(list_id, '/', 1) AS variant, list_id,
+           {_DONE.format(kind="click")} AS clicked, {_DONE.format(kind="purchase")} AS bought
+    FROM shown
+)
+SELECT customer_id, variant, count(DISTINCT list_id), count(*), bool_or(clicked), bool_or(bought)
+FROM told GROUP BY customer_id, variant ORDER BY customer_id, variant
 """
 
 
@@ -225,8 +249,14 @@ class PostgresStore:
         with self._failures():
             self._db.execute("VACUUM (ANALYZE) hemline.customers, hemline.stock, hemline.stock_changes")
 
+    def exposures(self, since: str | None, within: int) -> list[Exposure]:
+        """See `Store`."""
+        with self._failures():
+            rows = self._db.execute(_EXPOSURES, {"since": since, "within": within}).fetchall()
+        return [Exposure(*row) for row in rows]
+
     def forget(self, customer_id: str) -> dict[str, int]:
-        """See `Store`. VACUUM gives the bytes free, and samples anew what the planner knows; they are overwritten in time, as are those in the log."""
+        """See `Store`. VACUUM gives the bytes free; they are overwritten in time, as are those in the log."""
         key = "(SELECT customer_key FROM hemline.customers WHERE customer_id = %s)"
         statements = {
             "history": f"DELETE FROM hemline.history WHERE customer_key = {key}",

@@ -10,7 +10,7 @@ from typing import Self
 import pyarrow as pa
 
 from hemline.errors import DataError
-from hemline.stores import CUSTOMER_COLUMNS, check, digest_of, migrations
+from hemline.stores import CUSTOMER_COLUMNS, Exposure, check, digest_of, migrations
 
 BUSY_SECONDS = 60.0
 CACHE_KIB = 65_536  # of pages while loading; rows that come in the order of their key need no more
@@ -37,6 +37,29 @@ ON CONFLICT (customer_id) DO NOTHING
 _STOCK = """
 INSERT INTO stock (article_id, quantity) VALUES (?, ?)
 ON CONFLICT (article_id) DO UPDATE SET quantity = excluded.quantity WHERE quantity <> excluded.quantity
+"""
+
+
+# Of each article that was shown, whether it was clicked or bought later by the one who saw it.
+_DONE = """
+EXISTS (
+    SELECT 1 FROM interactions d
+    WHERE d.customer_id = shown.customer_id AND d.kind = '{kind}' AND d.article_id = shown.article_id
+      AND julianday(d.occurred_at) BETWEEN julianday(shown.at) AND julianday(shown.at) + :within
+)
+"""
+_EXPOSURES = f"""
+WITH shown AS (
+    SELECT customer_id, list_id, article_id, min(occurred_at) AS at FROM interactions
+    WHERE kind = 'shown' AND list_id LIKE '%@%/%' AND occurred_at >= :since
+    GROUP BY customer_id, list_id, article_id
+), told AS (
+    SELECT customer_id, substr(list_id, 1, instr(list_id, '/') - 1) AS variant, list_id,
+           {_DONE.format(kind="click")} AS clicked, {_DONE.format(kind="purchase")} AS bought
+    FROM shown
+)
+SELECT customer_id, variant, count(DISTINCT list_id), count(*), max(clicked), max(bought)
+FROM told GROUP BY customer_id, variant ORDER BY customer_id, variant
 """
 
 
@@ -158,6 +181,12 @@ class SqliteStore:
         with self._failures():
             self._db.execute("ANALYZE")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def exposures(self, since: str | None, within: int) -> list[Exposure]:
+        """See `Store`."""
+        with self._failures():
+            rows = self._db.execute(_EXPOSURES, {"since": since or "", "within": within}).fetchall()
+        return [Exposure(*counts, bool(clicked), bool(bought)) for *counts, clicked, bought in rows]
 
     def forget(self, customer_id: str) -> dict[str, int]:
         """See `Store`. What is deleted is overwritten, in the file and in its log."""
