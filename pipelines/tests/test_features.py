@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import rows_of
 
-from hemline import features, generate, ranking, schema
+from hemline import features, generate, recipe, schema
 from hemline.errors import DataError
 
 
@@ -200,8 +200,8 @@ def test_positives_of_training_are_the_season_that_the_ranker_learns_from(
     season = [key for key, month in purchases.items() if month in (last, (last - 2) % 12 + 1)]
     table = pq.read_table(tiny_work / schema.ranking_file("train"))
     assert table["label"].to_pylist().count(1) == len(season) < len(purchases)
-    assert ranking.of_season(table, train_end).num_rows == table.num_rows
-    assert schema.SEASON_MONTHS == ranking.SEASON_MONTHS
+    assert recipe.of_season(table, train_end).num_rows == table.num_rows
+    assert schema.SEASON_MONTHS == recipe.SEASON_MONTHS
     features.run(tiny_data, tmp_path / "work")
     err = capsys.readouterr().err
     (line,) = (

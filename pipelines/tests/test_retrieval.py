@@ -28,7 +28,7 @@ def run_onnx(path, vectors, ages, months, history=None, items=None):
 
 def histories_of(work, customers):
     before = interactions.read(work).of("train", "validation")
-    return before, retrieval.histories_at_test(work, before, interactions.window(work), customers)
+    return before, retrieval.histories_at_test(before, interactions.window(work), customers)
 
 
 def test_the_onnx_query_tower_answers_as_jax_does(trained_work):
