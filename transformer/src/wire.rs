@@ -38,7 +38,8 @@ pub(crate) struct Info {
     /// How many candidates the ranker scored, where it did not score all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<usize>,
-    /// What answered instead of the ranker, which failed; or the ranker, and what it says of having no scores of its own.
+    /// Who failed, each with why, and then what answered instead, unless that is a ranker; or the ranker, and what it says of having no
+    /// scores of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<String>,
     /// How many scores are the ranker's default, and none that it came to.
