@@ -96,6 +96,7 @@ class MockPredictor:
         self.metadata: Reply | None = None  # instead of the honest one
         self.ready = True
         self.asked: set[str] = set()  # the paths of inferences
+        self.timeouts: list[str | None] = []  # how long each of them said that it waits
         self.released = threading.Event()  # what waits for it ends when the mock does
 
     def __enter__(self) -> Self:
@@ -118,6 +119,7 @@ class MockPredictor:
             def do_POST(self) -> None:
                 """Inference."""
                 mock.asked.add(self.path)
+                mock.timeouts.append(self.headers["x-request-timeout"])
                 body = self.rfile.read(int(self.headers["content-length"]))
                 try:
                     reply = mock.reply(json.loads(body))

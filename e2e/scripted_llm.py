@@ -1,6 +1,7 @@
 """An LLM behind OpenAI's API that answers as a test wants, or as a real one does; it counts its calls.
 
-As a program it listens on port 8080 and prints a line of each call: that is how it runs on a cluster.
+As a program it listens on port 8080, or the one that it is given, and prints a line of each call: that is how
+it runs on a cluster, and where a test kills it.
 """
 
 import hashlib
@@ -148,7 +149,7 @@ def told(body: dict) -> dict:
 
 
 if __name__ == "__main__":
-    SERVER = ScriptedLlm(told, host="0.0.0.0", port=8080)
+    SERVER = ScriptedLlm(told, host="0.0.0.0", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8080)
     with SERVER:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         signal.pause()

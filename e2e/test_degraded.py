@@ -47,7 +47,9 @@ def is_degraded(response: httpx.Response) -> bool:
     (prediction,) = predictions(response.json())
     if "degraded" not in prediction:
         return False
-    assert (prediction["degraded"], prediction["scored"]) == ("retrieval", 0)
+    failed, rung = prediction["degraded"].split("; ")
+    assert failed.startswith(f"{prediction['ranker']}: upstream_")
+    assert (rung, prediction["scored"]) == ("retrieval", 0)
     assert prediction["ranking"]
     assert {score for score, _ in prediction["ranking"]} == {0.0}
     return True

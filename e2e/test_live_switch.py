@@ -115,14 +115,18 @@ def test_where_a_ranker_fails_the_next_one_answers_in_time_and_it_is_told(shop_w
         question = {"customer_id": "anna", "transaction_date": catalogue.date}
         fine = shop.prediction(**question)
         assert (fine["ranker"], "degraded" in fine) == ("other", False)
-        for reply in (lambda _: Reply.of({"error": "no"}, 500), lambda _: time.sleep(5) or Reply()):
+        for reply, why in (
+            (lambda _: Reply.of({"error": "no"}, 500), "upstream_invalid"),
+            (lambda _: time.sleep(5) or Reply(), "upstream_timeout"),
+        ):
             other.reply = reply
             begun = time.monotonic()
             prediction = shop.prediction(**question)
-            assert (prediction["ranker"], prediction["degraded"]) == (MINE, "other: failed")
+            assert (prediction["ranker"], prediction["degraded"]) == (MINE, f"other: {why}")
             assert time.monotonic() - begun < 2
             assert prediction["ranking"] == shop.prediction(**question, ranker=MINE)["ranking"]
         assert metric(shop, "ranker_answers_total", ranker=MINE, chosen_by="fallback") == 2
+        assert metric(shop, "degraded_answers_total", rung="fallback") == 2
 
 
 @pytest.mark.parametrize("flags", [(), ("--fallback-rankers=other",)])
@@ -137,7 +141,7 @@ def test_where_all_fail_and_it_degrades_it_is_the_order_of_retrieval(shop_with, 
     other.reply = lambda _: Reply.of({"error": "no"}, 500)
     with shop_with("--on-ranker-failure=degrade") as shop:
         question = {"customer_id": "anna", "transaction_date": catalogue.date, "ranker": "other"}
-        assert shop.prediction(**question)["degraded"] == "retrieval"
+        assert shop.prediction(**question)["degraded"] == "other: upstream_invalid; retrieval"
         assert metric(shop, "ranker_answers_total", ranker="retrieval", chosen_by="request") == 1
 
 
@@ -206,7 +210,7 @@ def test_rankers_and_policy_of_a_cluster_are_followed_without_a_restart(in_clust
         api.put_policy(active="other", fallback="ranking")
         eventually(
             lambda: shop.prediction(customer_id="anna", transaction_date=catalogue.date).get("degraded"),
-            "other: failed",
+            "other: upstream_unavailable",
         )
         api.put_ranker("recs-other", "other", f"http://{other.host}")
         assert eventually(who, "other") < 5

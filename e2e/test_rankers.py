@@ -220,7 +220,8 @@ def test_who_degrades_does_not_make_up_explanations(under_test, tmp_path, server
         mock.reply = lambda _: hang_up()
         with httpx.Client(base_url=servers[0].url, timeout=60) as http:
             predicted = http.post(f"/v1/models/{MODEL}:predict", json={"instances": [a_question]})
-            assert predicted.json()["predictions"][0]["degraded"] == "retrieval"
+            (prediction,) = predictions(predicted.json())
+            assert prediction["degraded"] == "ranking: upstream_unavailable; retrieval"
             why = http.post(f"/v1/models/{MODEL}:explain", json={"instances": [a_question]})
             assert (why.status_code, why.json()["code"]) == (503, "upstream_unavailable")
 

@@ -70,9 +70,9 @@ class UnderTest:
         own = ["--model_dir", str(bundle or self.bundle), "--http_port=0"]
         return Server(PREDICTOR, self.binaries / PREDICTOR, [*own, *arguments], log)
 
-    def predictor_llm(self, log: Path, llm_url: str, strategy: str, *arguments: str) -> Server:
+    def predictor_llm(self, log: Path, llm_url: str, strategy: str, *arguments: str, port: int = 0) -> Server:
         """A predictor-llm alone, over any LLM."""
-        own = [f"--llm-url={llm_url}", f"--strategy={strategy}", "--http_port=0"]
+        own = [f"--llm-url={llm_url}", f"--strategy={strategy}", f"--http_port={port}"]
         return Server(PREDICTOR_LLM, self.binaries / PREDICTOR_LLM, [*own, *arguments], log)
 
     def llm_pair(self, logs: Path, api: Api, **changes: object) -> LlmPair:

@@ -31,7 +31,7 @@ impl Signals {
     /// Those of a table, if the manifest says what its age groups are.
     ///
     /// # Errors
-    /// The table lacks a column, or a row names no article.
+    /// The table lacks a column, a row names no article, a share is no number, or the groups' bounds do not ascend.
     pub(crate) fn of(table: &Table<'_>, manifest: &Manifest) -> Result<Option<Self>, BundleError> {
         let Some(bounds) = &manifest.customers.age_groups else { return Ok(None) };
         if !table.has(Self::BY_AGE_GROUP) && manifest.retrieval.sources.is_none() {
@@ -39,6 +39,12 @@ impl Signals {
         }
         let groups = bounds.len() + 1;
         let by_age_group = table.vectors(Self::BY_AGE_GROUP, groups)?;
+        if !bounds.is_sorted_by(|lower, upper| lower < upper) {
+            return Err(table.invalid(Self::BY_AGE_GROUP, "the manifest's `customers.age_groups` do not ascend"));
+        }
+        if by_age_group.values().iter().any(|share| share.is_nan()) {
+            return Err(table.invalid(Self::BY_AGE_GROUP, "has a share that is no number"));
+        }
         let width = table.width(ALIKE)?.unwrap_or_default();
         let (alike, alikeness): (Int32Array, _) = (table.lists(ALIKE, width)?, table.vectors(ALIKENESS, width)?);
         let rows = table.rows();

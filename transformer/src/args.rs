@@ -80,6 +80,10 @@ pub(crate) struct Args {
     #[arg(long, env = "PREDICTOR_REQUEST_RETRIES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10))]
     pub(crate) predictor_request_retries: u32,
 
+    /// Milliseconds for one request, in the place of --request-timeout; callers may say less
+    #[arg(long, env = "HEMLINE_DEADLINE_MS", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub(crate) deadline_ms: Option<u64>,
+
     /// What to answer where the predictor fails
     #[arg(long, env = "HEMLINE_ON_RANKER_FAILURE", value_enum, default_value_t = OnRankerFailure::Error)]
     pub(crate) on_ranker_failure: OnRankerFailure,
@@ -188,7 +192,7 @@ impl From<PredictorV1Form> for V1Form {
 pub(crate) enum OnRankerFailure {
     /// Its failure, by class; without a predictor the server is not ready
     Error,
-    /// The order of retrieval, marked `degraded`; the server is ready without a predictor
+    /// The order of retrieval, or what is most sold where retrieval fails too, marked `degraded`; the server is ready without a predictor
     Degrade,
 }
 
@@ -221,6 +225,14 @@ pub(crate) enum UnknownCustomer {
 }
 
 impl Args {
+    /// The same with one deadline, whichever flag says it.
+    pub(crate) fn due(mut self) -> Self {
+        if let Some(deadline) = self.deadline_ms {
+            self.server.request_timeout = Duration::from_millis(deadline);
+        }
+        self
+    }
+
     /// The predictor, as a ranker among the others.
     pub(crate) fn default_ranker(&self) -> RankerSetting {
         RankerSetting {

@@ -90,6 +90,13 @@ pub(crate) fn find(retrieval: &Retrieval, seeker: Seeker<'_>, count: usize) -> R
     Ok(ranked(candidates.collect()))
 }
 
+/// The `count` articles that sell most to an age group: what is left where nobody can be sought for. They have no scores.
+pub(crate) fn most_sold(signals: &Signals, age_group: usize, eligible: &Rows, count: usize) -> Vec<Candidate> {
+    let rows = signals.popular(age_group).iter().copied().filter(|row| eligible.contains(*row)).take(count);
+    let popular = |(rank, row)| Candidate { row, score: 0.0, rank, alike: 0.0, found_by: [false, false, true] };
+    (0..).zip(rows).map(popular).collect()
+}
+
 /// How many of `count` candidates a source has.
 fn share(sources: Sources, of: impl Fn(Sources) -> f64, count: usize) -> usize {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

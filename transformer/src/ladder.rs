@@ -1,5 +1,9 @@
-//! Who answers one row: the ranker that it is for, those that stand in for it, and the order of retrieval where none of them could.
+//! Who answers one row: the ranker that it is for, those that stand in for it, the order of retrieval where none of them could, and what is
+//! most sold where retrieval could not either.
 
+mod rung;
+
+use catalog::bundle;
 use dataplane::{Context, Error, Kind, Result, metrics::Metrics};
 use prometheus::{IntCounterVec, Opts};
 
@@ -12,20 +16,23 @@ use crate::{
     },
     recommender::{Answer, Asked, Ranked, Recommender},
 };
+pub(crate) use rung::{Failed, Rung};
 
-/// What answers where the ranker failed.
-pub(crate) const RETRIEVAL: &str = "retrieval";
-/// What an answer without the store lacks.
-const WITHOUT_STORE: &str = "store: purchases unknown";
 /// The part of a request's time that the ranker may take where an answer is due without it.
 const RANKERS_SHARE: f64 = 0.9;
 /// The part of what is left of a request's time that a ranker may take which others stand in for.
 const FALLBACKS_LEAVE: f64 = 0.5;
+/// The part of what is left that retrieval may take where an answer is due without it: the rest is for the ranker.
+const RETRIEVALS_SHARE: f64 = 0.5;
+
+/// Hexadecimal digits of a list's digest.
+const LIST_DIGITS: usize = 16;
 
 /// What is counted of answers.
 #[derive(Clone)]
 pub(crate) struct Counts {
     answers: IntCounterVec,
+    degraded: IntCounterVec,
     shadows: Shadows,
 }
 
@@ -37,11 +44,17 @@ impl Counts {
     pub(crate) fn new(metrics: &Metrics) -> prometheus::Result<Self> {
         let answers = Opts::new(
             "ranker_answers_total",
-            "Rankings by who ordered them (a ranker, or retrieval where none could) and why it was that one: request, history, active, fallback.",
+            "Rankings by who ordered them (a ranker; retrieval or popularity where none could) and why it was that one: request, history, active, fallback.",
         );
         let answers = IntCounterVec::new(answers, &["ranker", "chosen_by"])?;
         metrics.register(answers.clone())?;
-        Ok(Self { answers, shadows: Shadows::new(metrics)? })
+        let degraded = Opts::new(
+            "degraded_answers_total",
+            "Rankings marked `degraded` by the rung that answered (ranker, fallback, retrieval, popularity) and why it was not a better one.",
+        );
+        let degraded = IntCounterVec::new(degraded, &["rung", "reason"])?;
+        metrics.register(degraded.clone())?;
+        Ok(Self { answers, degraded, shadows: Shadows::new(metrics)? })
     }
 }
 
@@ -54,7 +67,7 @@ impl Recommender {
         if question.explain {
             route.truncate(1); // another one's reasons are no answer
         }
-        let (chosen, last) = (route[0].0, route.len() - 1);
+        let (last, mut failed) = (route.len() - 1, Vec::new());
         for (place, &(name, chosen_by)) in route.iter().enumerate() {
             let is_last = place == last;
             let within = match is_last {
@@ -65,29 +78,30 @@ impl Recommender {
             match self.ranked_by(asked, name, ranker, self.degrade && is_last, &within).await {
                 Err(error) if !is_last && is_failure(error.kind()) => {
                     tracing::warn!(ranker = name, code = error.kind().row().code, %error, "the next ranker is asked");
+                    failed.push(Failed::of(name, &error));
                 }
                 Err(error) => return Err(error),
-                Ok(ranked) => {
-                    let failed = (place > 0).then_some(chosen);
-                    return Ok(self.told(ranked, asked, table, (name, chosen_by), failed, context));
+                Ok(mut ranked) => {
+                    failed.append(&mut ranked.failed);
+                    ranked.failed = failed;
+                    return Ok(self.told(ranked, asked, table, (name, chosen_by), context));
                 }
             }
         }
         Err(Error::internal("a request without a ranker"))
     }
 
-    /// Counts an answer, has it compared, and says in it what it lacks. `failed` is the ranker that should have answered.
+    /// Counts an answer, has it compared, and says in it what it lacks.
     fn told(
         &self,
         ranked: Ranked,
         asked: &Asked,
         table: &Table,
         (name, chosen_by): (&str, ChosenBy),
-        failed: Option<&str>,
         context: &Context,
     ) -> Answer {
-        let Ranked { mut answer, candidates, scores } = ranked;
-        let who = if scores.is_some() { name } else { RETRIEVAL };
+        let Ranked { mut answer, candidates, scores, rung, failed } = ranked;
+        let who = rung.name().unwrap_or(name);
         self.counts.answers.with_label_values(&[who, chosen_by.name()]).inc();
         context.note("ranker", who);
         if let Some(scores) = scores {
@@ -98,10 +112,23 @@ impl Recommender {
                 self.counts.shadows.compare(shadows, &served, &self.retrieval, context);
             }
         }
-        let lacks = [asked.is_stale.then(|| WITHOUT_STORE.to_owned()), failed.map(|name| format!("{name}: failed"))];
-        let lacks: Vec<_> = lacks.into_iter().flatten().chain(answer.info.degraded.take()).collect();
-        answer.info.degraded = (!lacks.is_empty()).then(|| lacks.join("; "));
+        let said = answer.info.degraded.take();
+        if let Some([rung, reason]) = rung.labels(&failed, said.as_deref(), asked.is_stale) {
+            self.counts.degraded.with_label_values(&[rung, reason]).inc();
+        }
+        answer.info.degraded = rung.words(&failed, said, asked.is_stale);
+        answer.info.list_id = Some(self.list_id(who, &asked.question.instance.customer_id, &answer));
         answer
+    }
+
+    /// The name of a list: who ordered it, by which bundle, and a digest of whose and of what it is.
+    fn list_id(&self, who: &str, customer_id: &str, answer: &Answer) -> String {
+        let ids = answer.ranking.iter().map(|(_, row)| self.retrieval.articles.id(*row));
+        let content = [customer_id].into_iter().chain(ids).collect::<Vec<_>>().join("\n");
+        let digest = bundle::sha256(content.as_bytes());
+        let digest = digest.trim_start_matches("sha256:").get(..LIST_DIGITS).unwrap_or_default();
+        let version = self.metadata.versions.first().map_or("", String::as_str);
+        format!("{who}@{version}/{digest}")
     }
 
     /// One row by this ranker and what it takes.
@@ -139,14 +166,39 @@ pub(crate) fn ranking(context: &Context, degrade: bool) -> Context {
     if degrade { context.within(context.remaining().mul_f64(RANKERS_SHARE)) } else { context.clone() }
 }
 
-/// What the ranker gave; nothing where it failed and the answer does without. What it refused is the caller's mistake, and stays one.
-pub(crate) fn or_degraded<T>(degrade: bool, given: Result<T>) -> Result<Option<T>> {
+/// What a ranker gave; nothing where it `failed` and the answer does without. What it refused is the caller's mistake, and stays one.
+pub(crate) fn or_degraded<T>(
+    degrade: bool,
+    ranker: &str,
+    given: Result<T>,
+    failed: &mut Vec<Failed>,
+) -> Result<Option<T>> {
     match given {
         Err(error) if degrade && is_failure(error.kind()) => {
-            tracing::warn!(code = error.kind().row().code, %error, "answered in the order of retrieval");
+            tracing::warn!(ranker, code = error.kind().row().code, %error, "answered in the order of retrieval");
+            failed.push(Failed::of(ranker, &error));
             Ok(None)
         }
         given => given.map(Some),
+    }
+}
+
+/// What retrieval finds in its part of the time. Where there is something `most_sold` to answer with, that is the answer to its failure, which
+/// is told beside it; all its failures are ours, for what a caller can get wrong was checked before.
+pub(crate) async fn or_most_sold<T>(
+    retrieval: impl Future<Output = Result<T>>,
+    most_sold: Option<impl FnOnce() -> Result<T>>,
+    context: &Context,
+) -> Result<(T, Option<Failed>)> {
+    let Some(most_sold) = most_sold else { return Ok((retrieval.await?, None)) };
+    let share = context.remaining().mul_f64(RETRIEVALS_SHARE);
+    let late = |_| Err(Error::new(Kind::DeadlineExceeded, "retrieval did not end in its part of the request's time"));
+    match tokio::time::timeout(share, retrieval).await.unwrap_or_else(late) {
+        Ok(found) => Ok((found, None)),
+        Err(error) => {
+            tracing::warn!(code = error.kind().row().code, %error, "answered with what is most sold");
+            Ok((most_sold()?, Some(Failed::of(Rung::RETRIEVAL, &error))))
+        }
     }
 }
 
@@ -162,4 +214,79 @@ fn is_failure(kind: Kind) -> bool {
             | Kind::UpstreamTimeout
             | Kind::UpstreamInvalid
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::{Arc, mpsc},
+        time::Duration,
+    };
+
+    use dataplane::{Context, Error, Kind, Result, worker::Pool};
+
+    use super::or_most_sold;
+
+    /// What the last rung says here.
+    const MOST_SOLD: &str = "most sold";
+
+    /// A pool whose one thread is busy until the sender is gone.
+    async fn busy() -> (Arc<Pool<()>>, mpsc::Sender<()>) {
+        let pool = Arc::new(Pool::start("test", vec![()], 1).unwrap());
+        let ((release, released), (begun, began)) = (mpsc::channel::<()>(), mpsc::channel());
+        let first = pool.clone();
+        let work = move |(): &mut ()| {
+            begun.send(()).unwrap();
+            let _ = released.recv();
+        };
+        tokio::spawn(async move { first.run(work).await });
+        tokio::task::spawn_blocking(move || began.recv().unwrap()).await.unwrap();
+        (pool, release)
+    }
+
+    async fn found(pool: &Pool<()>, degrades: bool, budget: Duration) -> Result<(&'static str, Option<String>)> {
+        let retrieval = async { pool.run(|()| Ok("neighbours")).await? };
+        let most_sold = degrades.then_some(|| Ok(MOST_SOLD));
+        let (found, failed) = or_most_sold(retrieval, most_sold, &Context::background(budget)).await?;
+        Ok((found, failed.map(|failed| failed.to_string())))
+    }
+
+    #[tokio::test]
+    async fn where_the_pool_is_full_what_is_most_sold_answers_and_without_it_there_is_an_error() {
+        let (pool, _release) = busy().await;
+        let mut waiting = pin!(pool.run(|()| ()));
+        let waits = std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+        assert!(waits.await, "the only place is taken");
+        let minute = Duration::from_secs(60);
+        let answer = found(&pool, true, minute).await.unwrap();
+        assert_eq!(answer, (MOST_SOLD, Some("retrieval: overloaded".to_owned())));
+        assert_eq!(found(&pool, false, minute).await.unwrap_err().kind(), Kind::Overloaded);
+    }
+
+    #[tokio::test]
+    async fn where_the_pool_is_late_what_is_most_sold_answers_with_time_to_spare() {
+        let (pool, _release) = busy().await;
+        let budget = Duration::from_secs(1);
+        let context = Context::background(budget);
+        let answer = found(&pool, true, budget).await.unwrap();
+        assert_eq!(answer, (MOST_SOLD, Some("retrieval: deadline_exceeded".to_owned())));
+        assert!(!context.remaining().is_zero(), "it is in time");
+    }
+
+    #[tokio::test]
+    async fn neighbours_that_come_in_time_are_the_answer() {
+        let pool = Pool::start("test", vec![()], 1).unwrap();
+        for degrades in [true, false] {
+            assert_eq!(found(&pool, degrades, Duration::from_secs(60)).await.unwrap(), ("neighbours", None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_tower_that_fails_is_done_without() {
+        let failing = async { Err::<&str, _>(Error::internal("no such tensor")) };
+        let context = Context::background(Duration::from_secs(60));
+        let (found, failed) = or_most_sold(failing, Some(|| Ok(MOST_SOLD)), &context).await.unwrap();
+        assert_eq!((found, failed.unwrap().to_string().as_str()), (MOST_SOLD, "retrieval: internal"));
+    }
 }

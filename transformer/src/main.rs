@@ -40,7 +40,7 @@ use crate::{args::Args, start::Started};
 
 fn main() -> ExitCode {
     let args: Args = match config::parse(std::env::args_os()) {
-        Ok(args) => args,
+        Ok(args) => Args::due(args),
         Err(code) => return code,
     };
     match telemetry::init(&args.server.log_level).and_then(|()| args.check()) {

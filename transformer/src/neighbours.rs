@@ -8,6 +8,7 @@ use catalog::{
     customers::Customers,
     filter::Filter,
     index::Index,
+    signals::Signals,
     store::OutOfStock,
 };
 use dataplane::{Error, Result, Tensor};
@@ -56,6 +57,7 @@ pub(crate) struct Candidates {
 }
 
 /// One retrieval: everything it needs, so that it can move to a thread.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) retrieval: Arc<Retrieval>,
     pub(crate) plan: Arc<Plan>,
@@ -70,7 +72,7 @@ pub(crate) struct Job {
 impl Job {
     /// Runs it. This computes for some hundred microseconds, so it belongs on a thread of its own.
     pub(crate) fn run(self, tower: &mut QueryTower) -> Result<Candidates> {
-        let Retrieval { articles, customers, out_of_stock, filters, .. } = self.retrieval.as_ref();
+        let Retrieval { articles, customers, .. } = self.retrieval.as_ref();
         let (customer, touched) = (self.customer.as_ref(), self.history());
         let query = match &self.instance.query_emb {
             Some(query) => Cow::from(query),
@@ -80,14 +82,7 @@ impl Job {
                 tower.embed(vector, customer.age, self.season, told)?.into()
             }
         };
-        let eligibility = Eligibility {
-            articles,
-            filter: self.filter.as_ref().map(|filter| filters.of(articles, filter)).transpose()?,
-            purchased: &customer.purchased,
-            dismissed: &customer.dismissed,
-            exclude: &self.instance.exclude,
-            out_of_stock: out_of_stock.of(articles, &self.out_of_stock),
-        };
+        let eligibility = self.eligibility()?;
         let eligible = eligibility.rows();
         let age_group = self.retrieval.groups.age_group(customer.age);
         let seeker = Seeker { query: &query, history: &touched, age_group, eligible: &eligible };
@@ -102,6 +97,32 @@ impl Job {
         let request = RequestFeatures { age, age_group, season, history, touched };
         let features = self.plan.tensors(articles, &found, &request)?;
         Ok(Candidates { found, features, request, cold_start: customer.row.is_none(), short, trace })
+    }
+
+    /// What is most sold to the customer's age group, in the stead of what is found for them. It has no features: no ranker is asked of it.
+    /// A walk down a list, which needs no thread of the pool.
+    pub(crate) fn most_sold(&self, signals: &Signals) -> Result<Candidates> {
+        let (customer, eligibility) = (self.customer.as_ref(), self.eligibility()?);
+        let (age, season, eligible) = (customer.age, self.season, eligibility.rows());
+        let age_group = self.retrieval.groups.age_group(age);
+        let found = candidates::most_sold(signals, age_group, &eligible, self.candidates);
+        let short = (found.len() < self.candidates).then(|| eligibility.shortage(eligible.count()));
+        let (history, touched) = (String::new(), History::default());
+        let request = RequestFeatures { age, age_group, season, history, touched };
+        let cold_start = customer.row.is_none();
+        Ok(Candidates { found, features: Vec::new(), request, cold_start, short, trace: None })
+    }
+
+    fn eligibility(&self) -> Result<Eligibility<'_>> {
+        let Retrieval { articles, out_of_stock, filters, .. } = self.retrieval.as_ref();
+        Ok(Eligibility {
+            articles,
+            filter: self.filter.as_ref().map(|filter| filters.of(articles, filter)).transpose()?,
+            purchased: &self.customer.purchased,
+            dismissed: &self.customer.dismissed,
+            exclude: &self.instance.exclude,
+            out_of_stock: out_of_stock.of(articles, &self.out_of_stock),
+        })
     }
 
     /// What the customer touched of late; nothing where the bundle's models know nothing of it.

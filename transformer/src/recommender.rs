@@ -22,7 +22,7 @@ use crate::{
     features::Plan,
     filter::Columns,
     instance::{Bounds, Instance, Season},
-    ladder::{Counts, RETRIEVAL, or_degraded, ranking},
+    ladder::{Counts, Failed, Rung, or_degraded, or_most_sold, ranking},
     neighbours::{Candidates, Job, Retrieval},
     order::order,
     query::QueryTower,
@@ -48,7 +48,7 @@ pub(crate) struct Recommender {
     pub(crate) towers: Pool<QueryTower>,
     pub(crate) rankers: Arc<Rankers>,
     pub(crate) counts: Counts,
-    /// Answer with the order of retrieval where the ranker fails.
+    /// Answer with the order of retrieval where the ranker fails, and with what is most sold where retrieval does.
     pub(crate) degrade: bool,
     /// Follows what is known of rankers for as long as this recommender is served.
     pub(crate) _follow: AbortOnDrop,
@@ -76,8 +76,11 @@ pub(crate) struct Asked {
 pub(crate) struct Ranked {
     pub(crate) answer: Answer,
     pub(crate) candidates: Candidates,
-    /// By candidate; nothing where the order is that of retrieval.
+    /// By candidate; nothing where no ranker ordered them.
     pub(crate) scores: Option<Vec<Option<f32>>>,
+    pub(crate) rung: Rung,
+    /// Who should have ordered them, first to last.
+    pub(crate) failed: Vec<Failed>,
 }
 
 /// One answer.
@@ -106,25 +109,34 @@ impl Recommender {
     ) -> Result<Ranked> {
         let question = &asked.question;
         let degrade = degrade && !question.explain;
-        let mut step = Step::begin(context);
-        let plan = or_degraded(degrade, plan)?;
+        let (mut step, mut failed) = (Step::begin(context), Vec::new());
+        let plan = or_degraded(degrade, name, plan, &mut failed)?;
         let asked_of = ranker.zip(plan.as_ref());
         if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
             ranker.check_explains(plan)?;
         }
-        let mut candidates = self.retrieve(asked, plan.clone().unwrap_or_default()).await?;
+        let (mut candidates, missed) = self.retrieve(asked, plan.clone().unwrap_or_default(), context).await?;
+        if missed.is_some() {
+            failed.extend(missed);
+            let answer = self.ordered(question, name, &candidates, None);
+            return Ok(Ranked { answer, candidates, scores: None, rung: Rung::Popularity, failed });
+        }
         step.ended("retrieve");
         let context = &ranking(context, degrade);
         let scores = match asked_of {
-            _ if candidates.found.is_empty() => Some(Scores::default()), // there is nothing to ask about
+            _ if candidates.found.is_empty() => {
+                failed.clear(); // there is nothing to ask about
+                Some(Scores::default())
+            }
             Some((ranker, _)) => {
                 let scores = ranker.score(&mut candidates, &self.retrieval.articles, context).await;
-                or_degraded(degrade, scores)?
+                or_degraded(degrade, name, scores, &mut failed)?
             }
             None => None,
         };
         context.predicted(step.ended("rank"));
         let by_candidate = scores.as_ref().map(|scores| scores.scores.clone());
+        let rung = if scores.is_some() { Rung::Ranker } else { Rung::Retrieval };
         let mut answer = self.ordered(question, name, &candidates, scores);
         if let Some((ranker, plan)) = asked_of.filter(|_| question.explain) {
             let scores = by_candidate.as_deref().unwrap_or_default();
@@ -135,11 +147,16 @@ impl Recommender {
             answer.explanation = Some(Box::pin(explanation).await?);
             step.ended("explain");
         }
-        Ok(Ranked { answer, candidates, scores: by_candidate })
+        Ok(Ranked { answer, candidates, scores: by_candidate, rung, failed })
     }
 
-    /// Steps 2 to 5.
-    async fn retrieve(&self, asked: &Asked, plan: Arc<Plan>) -> Result<Candidates> {
+    /// Steps 2 to 5; or what is most sold, with why.
+    async fn retrieve(
+        &self,
+        asked: &Asked,
+        plan: Arc<Plan>,
+        context: &Context,
+    ) -> Result<(Candidates, Option<Failed>)> {
         let Asked { question, customer, out_of_stock, .. } = asked;
         let job = Job {
             retrieval: self.retrieval.clone(),
@@ -151,15 +168,20 @@ impl Recommender {
             season: question.season,
             candidates: self.bounds.candidates,
         };
-        self.towers.run(move |tower| job.run(tower)).await?
+        let signals = self.retrieval.articles.signals().filter(|_| self.degrade && !question.explain);
+        let most_sold = signals.map(|signals| {
+            let job = job.clone();
+            move || job.most_sold(signals)
+        });
+        let retrieval = async { self.towers.run(move |tower| job.run(tower)).await? };
+        or_most_sold(retrieval, most_sold, context).await
     }
 
-    /// Step 7. Without scores it is the order of retrieval.
+    /// Step 7. Without scores it is the order of the candidates.
     fn ordered(&self, question: &Question, ranker: &str, candidates: &Candidates, scores: Option<Scores>) -> Answer {
         let k = question.k().unwrap_or(self.bounds.candidates);
         let count = candidates.found.len();
-        let unscored =
-            || Scores { scores: vec![None; count], degraded: Some(RETRIEVAL.to_owned()), ..Scores::default() };
+        let unscored = || Scores { scores: vec![None; count], ..Scores::default() };
         let own = |words: String| format!("{ranker}: {words}");
         let Scores { scores, version, degraded, defaults } =
             scores.map(|scores| Scores { degraded: scores.degraded.map(own), ..scores }).unwrap_or_else(unscored);
@@ -167,6 +189,7 @@ impl Recommender {
         let ranking = order(&candidates.found, &scores, k);
         let info = Info {
             ranker: ranker.to_owned(),
+            list_id: None,
             model_version: version,
             cold_start: candidates.cold_start,
             degraded,

@@ -29,6 +29,9 @@ pub(crate) const INFO: &str = "info";
 pub(crate) struct Info {
     /// The ranker that ordered it.
     pub(crate) ranker: String,
+    /// The list's name, which events about its articles say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) list_id: Option<String>,
     /// The ranker's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model_version: Option<String>,
@@ -38,7 +41,8 @@ pub(crate) struct Info {
     /// How many candidates the ranker scored, where it did not score all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<usize>,
-    /// What answered instead of the ranker, which failed; or the ranker, and what it says of having no scores of its own.
+    /// Who failed, each with why, and then what answered instead, unless that is a ranker; or the ranker, and what it says of having no
+    /// scores of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<String>,
     /// How many scores are the ranker's default, and none that it came to.

@@ -4,8 +4,11 @@ use std::{fs, path::Path};
 
 use catalog::{Bundle, articles::Articles, bundle::RANKER, customers::Customers, index::Index};
 use serde_json::json;
+use tempfile::TempDir;
 
-use crate::fixture::{ARTICLES, article_id, bundle, edit_manifest, write_manifest};
+use crate::fixture::{
+    ARTICLES, article_id, bundle, bundle_of, columns, edit_manifest, embedding, rows, vectors, write_manifest,
+};
 
 const COLUMNS: [&str; 1] = ["colour_group_name"];
 
@@ -116,5 +119,45 @@ fn a_file_with_right_checksum_and_wrong_content_is_refused_too() {
         write_manifest(dir.path(), 1);
         let refusal = refusal(dir.path()).unwrap();
         assert!(refusal.contains(file), "{refusal}");
+    }
+}
+
+/// A bundle of three articles that says what is sold to age groups, as far as its manifest agrees.
+fn selling(sold: &[f32], age_groups: &[i32]) -> TempDir {
+    let mut columns = columns(3);
+    columns.push(("sold_by_age_group", vectors(sold.len() / 3, sold.to_vec())));
+    columns.push(("alike", rows(vec![-1; 3])));
+    columns.push(("alikeness", vectors(1, vec![0.0; 3])));
+    let dir = bundle_of(&(0..3).map(embedding).collect::<Vec<_>>(), columns, 200);
+    edit_manifest(dir.path(), "/customers", json!({"default_age": 33.0, "age_groups": age_groups}));
+    dir
+}
+
+const SOLD: [f32; 6] = [-3.0, -2.0, -1.0, -2.0, f32::NEG_INFINITY, -1.0];
+
+#[test]
+fn each_age_group_has_what_sells_most_to_it_first_and_ties_in_the_order_of_rows() {
+    let dir = selling(&SOLD, &[25]);
+    let bundle = Bundle::open(dir.path()).unwrap();
+    let articles = Articles::open(&bundle, &COLUMNS).unwrap();
+    let signals = articles.signals().unwrap();
+    for (age, group, popular) in [(0.0, 0, [1, 0, 2]), (25.0, 0, [1, 0, 2]), (25.5, 1, [2, 0, 1]), (99.0, 1, [2, 0, 1])]
+    {
+        assert_eq!(bundle.manifest().customers.age_group(age), group, "{age}");
+        assert_eq!(signals.popular(group), popular, "{age}");
+    }
+}
+
+#[test]
+fn shares_that_are_none_and_groups_that_do_not_fit_are_refused() {
+    let column = "retrieval/articles.arrow: column `sold_by_age_group`:";
+    for (sold, age_groups, reason) in [
+        (SOLD.as_slice(), vec![25, 35], "expected fixed_size_list(Float32, 3)"),
+        (&SOLD, vec![], "expected fixed_size_list(Float32, 1)"),
+        (&[f32::NAN; 6], vec![25], "has a share that is no number"),
+        (&[-1.0; 9], vec![35, 25], "the manifest's `customers.age_groups` do not ascend"),
+    ] {
+        let refusal = refusal(selling(sold, &age_groups).path()).unwrap();
+        assert!(refusal.ends_with(&format!("{column} {reason}")), "{refusal}");
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
-    types::Int32Type,
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Int32Array, RecordBatch,
+    StringArray, types::Int32Type,
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field};
@@ -58,7 +58,7 @@ pub(crate) fn price(row: usize) -> f32 {
     if row % 7 == 3 { f32::NAN } else { (row % 50) as f32 / 100.0 }
 }
 
-fn columns(rows: usize) -> Vec<(&'static str, ArrayRef)> {
+pub(crate) fn columns(rows: usize) -> Vec<(&'static str, ArrayRef)> {
     let colours: DictionaryArray<Int32Type> = (0..rows).map(|row| COLOURS[row % 3]).collect();
     let departments: Vec<_> = (0..rows).map(|row| format!("Department {}", row % 20)).collect();
     let departments: DictionaryArray<Int32Type> = departments.iter().map(String::as_str).collect();
@@ -93,9 +93,15 @@ fn write_customers(path: &Path, customers: &[&str]) {
     write(path, vec![("key", Arc::new(keys) as ArrayRef), ("vector", vectors(SIZE, values))]);
 }
 
-fn vectors(size: usize, values: Vec<f32>) -> ArrayRef {
+pub(crate) fn vectors(size: usize, values: Vec<f32>) -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     Arc::new(FixedSizeListArray::new(item, size as i32, Arc::new(Float32Array::from(values)), None))
+}
+
+/// A column of lists of one row each.
+pub(crate) fn rows(values: Vec<i32>) -> ArrayRef {
+    let item = Arc::new(Field::new("item", DataType::Int32, true));
+    Arc::new(FixedSizeListArray::new(item, 1, Arc::new(Int32Array::from(values)), None))
 }
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {

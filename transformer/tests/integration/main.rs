@@ -30,6 +30,7 @@ fn a_wrong_setting_ends_the_start_with_one_line_and_64() {
     for (argument, flag) in [
         ("--http_port=x", "--http-port"),
         ("--candidates=0", "--candidates"),
+        ("--deadline-ms=0", "--deadline-ms"),
         ("--ranking-model-type=", "--ranking-model-type"),
         ("--predictor-ca=/nowhere/ca.pem", "--predictor-ca"),
     ] {
