@@ -1,12 +1,18 @@
 """What a customer does changes the very next answer, on every server: clicks draw like to like."""
 
 import uuid
+from datetime import UTC, datetime
 
 import numpy as np
 from told import event
 from under_test import CANDIDATES
 
 ATTRIBUTE = "garment_group_name"
+
+
+def today() -> str:
+    """The day on which events are told, which is UTC's."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def share(articles: list[str], group: list[str]) -> float:
@@ -40,6 +46,16 @@ def test_a_visitors_history_in_the_request_says_what_their_clicks_would(two, cat
     for article in reversed(clicked):
         told.tell(event("click", visitor["customer_id"], article))
     assert asked.prediction(**visitor)["ranking"] == in_request
+
+
+def test_a_click_that_is_told_as_an_event_and_in_the_history_counts_once(two, catalogue):
+    told, asked = two
+    clicked = [str(article) for article in catalogue.article_ids[[3, 50, 70]]]
+    visitor = {"customer_id": f"visitor {uuid.uuid4()}", "transaction_date": today()}
+    in_request = asked.prediction(**visitor, history=clicked)["ranking"]
+    for article in reversed(clicked):
+        told.tell(event("click", visitor["customer_id"], article))
+    assert asked.prediction(**visitor, history=clicked)["ranking"] == in_request
 
 
 def test_what_one_is_told_to_be_dismissed_is_in_no_others_answer(two, catalogue):

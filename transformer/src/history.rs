@@ -26,11 +26,13 @@ pub(crate) struct HistoryTensors {
 }
 
 impl History {
-    /// What the request tells (`own`, newest first: clicks of this moment), and after it what the store knows. Articles that the
-    /// catalogue does not have are passed over. `day` is the request's, in days since 1970-01-01; what is later than it was at its moment.
+    /// What the request tells (`own`, newest first: clicks of this moment), and after it what the store knows: of today's clicks those that
+    /// the request does not tell too. Articles that the catalogue does not have are passed over. `day` is the request's, in days since 1970-01-01; what is later than it was at its moment.
     pub(crate) fn new(info: &HistoryInfo, articles: &Articles, own: &[String], touched: &[Touch], day: i32) -> Self {
+        let is_told = |touch: &Touch| touch.kind == Kind::Click && touch.day >= day && own.contains(&touch.article_id);
+        let touched = touched.iter().filter(|touch| !is_told(touch));
+        let touched = touched.map(|touch| (touch.article_id.as_str(), touch.kind, touch.day));
         let own = own.iter().map(|id| (id.as_str(), Kind::Click, day));
-        let touched = touched.iter().map(|touch| (touch.article_id.as_str(), touch.kind, touch.day));
         let rows = own.chain(touched).filter_map(|(id, kind, at)| Some((articles.row(id)?, kind, at)));
         let mut history = Self::default();
         for (row, kind, at) in rows.take(info.length) {
