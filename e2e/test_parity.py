@@ -9,7 +9,7 @@ import pytest
 from under_test import CANDIDATES, ids, rankings, shadow, sign, small_store
 
 from hemline import bundle as bundles
-from hemline import candidates, embeddings, interactions, load, ranking, retrieval, schema
+from hemline import embeddings, load, ranking, retrieval
 
 TOLERANCE = 1e-5
 OVERLAP = 0.98
@@ -84,7 +84,7 @@ def test_a_query_that_jax_embedded_is_answered_as_the_customers_own(pair, catalo
     embedded = rankings(
         pair,
         (
-            {"customer_id": catalogue.customer_ids[customer], "query_emb": query.tolist(), **season}
+            catalogue.instance(customer, query_emb=query.tolist(), **season)
             for customer, query in zip(some, queries, strict=True)
         ),
     )
@@ -100,14 +100,7 @@ def test_a_query_that_jax_embedded_is_answered_as_the_customers_own(pair, catalo
 
 
 def test_served_candidates_are_those_of_training_over_exact_search(under_test, catalogue, customers, served):
-    items = np.load(catalogue.work / "item_embeddings.npy")
-    bought, queries = catalogue.bought(customers), catalogue.queries(customers)
-    exact = interactions.top(queries, items, bought, CANDIDATES)
-    if "sources" in under_test.manifest["retrieval"]:
-        groups = schema.age_group_numbers(catalogue.ages[customers])
-        known = (catalogue.history(customers), bought, catalogue.signals, groups)
-        shares = under_test.manifest["retrieval"]["sources"]
-        exact = candidates.find(queries, items, exact, *known, shares).lists(len(customers))
+    exact = catalogue.candidates(customers, catalogue.bought(customers), under_test.manifest)
     overlaps = [
         len(set(ids(ranking)) & set(catalogue.article_ids[best[best >= 0]])) / max(1, (best >= 0).sum())
         for ranking, best in zip(served, exact, strict=True)

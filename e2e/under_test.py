@@ -21,6 +21,7 @@ from hemline import bundle as bundles
 from hemline import candidates, interactions, ranking, ranking_features, retrieval, schema
 from hemline.candidates import Candidates
 from hemline.history import History, Touches
+from hemline.interactions import Baskets
 from hemline.llm import PREDICTOR_LLM, Api, LlmPair
 from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Pair, Server, environment, predictions, v2_body
 from hemline.ranking_features import Profiles
@@ -158,6 +159,17 @@ class Catalogue:
     def signals(self) -> Signals:
         """What purchases before the test window say of the articles."""
         return bundles.signals_at_test(self.work)
+
+    def candidates(self, customers: np.ndarray, left_out: Baskets, manifest: dict) -> np.ndarray:
+        """What a bundle with this manifest should find, over exact search: [n, CANDIDATES], -1 at the end."""
+        items, queries = np.load(self.work / "item_embeddings.npy"), self.queries(customers)
+        nearest = interactions.top(queries, items, left_out, CANDIDATES)
+        shares = manifest["retrieval"].get("sources")
+        if shares is None:
+            return nearest
+        groups, history = schema.age_group_numbers(self.ages[customers]), self.history(customers)
+        known = (history, left_out, self.signals, groups, shares)
+        return candidates.find(queries, items, nearest, *known).lists(len(customers))
 
     def features(self, customer: int, articles: Sequence[str]) -> pa.Table:
         """The ranker's features of a customer and these candidates, made anew from the tables."""
