@@ -122,4 +122,5 @@ def test_excluded_articles_make_room_for_the_next_best(shop):
     rest = shop.ranking("visitor-9", exclude=[*whole[:10], "no-such-article"])
     assert not set(rest) & set(whole[:10])
     assert len(rest) == min(CANDIDATES, len(shop.catalogue.article_ids) - 10)
-    assert [article for article in rest if article in whole] == whole[10:]
+    # Where the others stand depends on who else is a candidate.
+    assert set(whole[10:]) <= set(rest)
