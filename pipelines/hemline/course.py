@@ -46,7 +46,9 @@ class Settings:
     batch: int = 1024  # purchases
     forget: float = 1.0  # a row seen n times is left out with probability forget / (forget + n)
     reads_history: bool = True  # the query tower is told what a customer touched of late
-    visitors: float = 0.2  # share of purchases that are learned as if by somebody with a history and no id
+    # Share of purchases that are learned as if by somebody with a history and no id. All of them: a vector of
+    # the customer's own learns by heart what was bought, and the tower then does not listen to the history.
+    visitors: float = 1.0
     cut_short: float = 0.3  # share of histories of which only the last few touches are told
     dense_rate: float = 2e-3
     table_rate: float = 0.1

@@ -44,7 +44,7 @@ EARLY_STOPPING_ROUNDS = 30
 # before the test window tells what finds most of what is bought. Where taste is steady that is little, where
 # what is new sells it is much.
 AGE_GROUP_DAYS = (3, 7, 14, 28, 56)
-ALIKE_SHARES = (0.1, 0.25, 0.4)
+ALIKE_SHARES = (0.0, 0.1, 0.25, 0.4)
 POPULAR_SHARES = (0.05, 0.15, 0.3, 0.5)
 CHOSEN_BY = 5_000  # customers
 
