@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+import pytest
 from stores import TestStore
 from told import purchase, shops
 from under_test import leaks, refusal
@@ -119,7 +120,7 @@ def test_where_it_is_to_degrade_answers_go_on_and_say_what_they_lack(
         after = {name: shop.prediction(customer_id=name, **question) for name in ("anna", "stranger", "bob")}
         assert shop.server.is_ready(), "it can answer"
         assert {answer["degraded"] for answer in after.values()} == {AN_ANSWER_WITHOUT_PURCHASES}
-        # Her age is remembered, so scores are the same, but for who else is a candidate; what was out of stock
+        # Her age is remembered, so scores are the same but for who else is a candidate. What was out of stock
         # stays out.
         first, gone, third = before["anna"]["ranking"][:3]
         scores = {article: score for score, article in after["anna"]["ranking"]}
