@@ -93,7 +93,7 @@ class MockPredictor:
             {"name": "age", "datatype": "FP32", "shape": [-1, 1]},
         ]
         self.outputs: list[dict] = []
-        self.metadata: Reply | None = None  # instead of the honest one
+        self.metadata: Reply | Callable[[], Reply] | None = None  # instead of the honest one
         self.ready = True
         self.asked: set[str] = set()  # the paths of inferences
         self.timeouts: list[str | None] = []  # how long each of them said that it waits
@@ -114,7 +114,8 @@ class MockPredictor:
                     self.send(Reply.of({"ready": mock.ready}, 200 if mock.ready else 503))
                 else:
                     honest = Reply.of({"name": "hemline", "inputs": mock.inputs, "outputs": mock.outputs})
-                    self.send(mock.metadata or honest)
+                    other = mock.metadata() if callable(mock.metadata) else mock.metadata
+                    self.send(other or honest)
 
             def do_POST(self) -> None:
                 """Inference."""

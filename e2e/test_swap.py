@@ -1,9 +1,13 @@
 """Predictors are interchangeable: another protocol, another folder, another replica, the same ranking."""
 
+import random
 import shutil
+from collections.abc import Iterator
+from itertools import cycle
 
 import httpx
 import pytest
+from mock_predictor import MockPredictor, Reply, good
 from under_test import as_tensors, rankings
 
 from hemline import bundle as bundles
@@ -77,3 +81,62 @@ def test_a_predictor_serves_its_model_by_the_name_that_it_is_asked_for(
 def not_ready(transformer) -> bool | None:
     """Whether it has logged that its ranker is not ready."""
     return any("not ready" in line.get("message", "") for line in transformer.lines()) or None
+
+
+PODS = ("age", "month_sin")  # what each kind takes beside the ids
+
+
+def as_by_two_pods(mock: MockPredictor, turns: Iterator[int]) -> None:
+    """Metadata and answers of two kinds of pods behind one address, each asked in its turn."""
+    number = {"datatype": "FP32", "shape": [-1, 1]}
+    ids = {"name": "article_id", "datatype": "BYTES", "shape": [-1, 1]}
+
+    def metadata() -> Reply:
+        return Reply.of(
+            {"name": MODEL, "inputs": [ids, {"name": PODS[next(turns)], **number}], "outputs": []}
+        )
+
+    def answer(request: dict) -> Reply:
+        given = {tensor["name"] for tensor in request["inputs"]}
+        if given != {"article_id", PODS[next(turns)]}:
+            return Reply.of({"error": "another model", "code": "invalid_argument"}, 400)
+        return Reply.of(good(request))
+
+    mock.metadata, mock.reply = metadata, answer
+
+
+@pytest.mark.parametrize(
+    "turns", [cycle((0, 1)), iter(random.Random(7).choices((0, 1), k=10_000))], ids=["in turns", "at random"]
+)
+def test_while_pods_of_two_kinds_are_behind_one_address_no_request_fails(
+    under_test, catalogue, tmp_path, servers, turns
+):
+    with MockPredictor() as mock:
+        as_by_two_pods(mock, turns)
+        servers.append(under_test.transformer(tmp_path, mock.host))
+        servers[0].wait_ready()
+        with httpx.Client(base_url=servers[0].url, timeout=60) as http:
+            for customer in catalogue.buyers(40):
+                body = {"instances": [catalogue.instance(customer, k=5)]}
+                answer = http.post(f"/v1/models/{MODEL}:predict", json=body)
+                assert answer.status_code == 200, answer.text
+
+
+def test_a_refusal_that_is_meant_is_told_and_the_next_one_at_once(under_test, catalogue, tmp_path, servers):
+    asked = []
+
+    def refuse(request: dict) -> Reply:
+        asked.append(request)
+        return Reply.of({"error": "never", "code": "invalid_argument"}, 400)
+
+    with MockPredictor() as mock:
+        mock.reply = refuse
+        servers.append(under_test.transformer(tmp_path, mock.host))
+        servers[0].wait_ready()
+        body = {"instances": [catalogue.instance(catalogue.buyers(1)[0], k=5)]}
+        with httpx.Client(base_url=servers[0].url, timeout=60) as http:
+            for most in (9, 1):
+                asked.clear()
+                answer = http.post(f"/v1/models/{MODEL}:predict", json=body)
+                assert (answer.status_code, answer.json()["code"]) == (400, "upstream_rejected")
+                assert len(asked) <= most

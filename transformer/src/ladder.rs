@@ -3,6 +3,8 @@
 
 mod rung;
 
+use std::time::Duration;
+
 use catalog::bundle;
 use dataplane::{Context, Error, Kind, Result, metrics::Metrics};
 use prometheus::{IntCounterVec, Opts};
@@ -24,6 +26,10 @@ const RANKERS_SHARE: f64 = 0.9;
 const FALLBACKS_LEAVE: f64 = 0.5;
 /// The part of what is left that retrieval may take where an answer is due without it: the rest is for the ranker.
 const RETRIEVALS_SHARE: f64 = 0.5;
+
+/// How often a ranker that refuses is asked anew while it may be swapped, and how much longer is waited each time.
+const SWAP_ROUNDS: u32 = 8;
+const SWAP_PAUSE: Duration = Duration::from_millis(5);
 
 /// Hexadecimal digits of a list's digest.
 const LIST_DIGITS: usize = 16;
@@ -146,18 +152,29 @@ impl Recommender {
             return self.ranked(asked, name, None, plan, degrade, context).await;
         };
         let (articles, ranking) = (&self.retrieval.articles, || ranking(context, degrade));
-        let plan = ranker.plan(articles, &ranking()).await;
-        let before = plan.as_ref().ok().cloned();
-        match (self.ranked(asked, name, Some(ranker), plan, degrade, context).await, before) {
-            (Err(refused), Some(before)) if refused.kind() == Kind::UpstreamRejected => {
-                match ranker.replanned(&before, articles, &ranking()).await {
-                    // It was swapped meanwhile. All is done anew, for it may want to know more.
-                    Some(plan) => Box::pin(self.ranked(asked, name, Some(ranker), plan, degrade, context)).await,
-                    None => Err(refused),
-                }
+        let mut plan = ranker.plan(articles, &ranking()).await;
+        for round in 0_u32.. {
+            let before = plan.as_ref().ok().cloned();
+            let ranked = Box::pin(self.ranked(asked, name, Some(ranker), plan, degrade, context)).await;
+            let (Err(refused), Some(before)) = (&ranked, before) else { return ranked };
+            let is_last = round == SWAP_ROUNDS || context.remaining() < SWAP_PAUSE * 2;
+            if refused.kind() != Kind::UpstreamRejected || is_last || !ranker.may_be_swapped() {
+                ranker.refused(is_last && refused.kind() == Kind::UpstreamRejected);
+                return ranked;
             }
-            (ranked, _) => ranked,
+            // It may be swapped just now: all is done anew, for it may want to know more. While pods of both kinds are behind one
+            // address, its metadata are one's and its answer another's. So every second time nothing is asked in between, lest the
+            // two always fall to the same.
+            let anew = match round % 2 {
+                0 => ranker.replanned(&before, articles, &ranking()).await,
+                _ => None,
+            };
+            if anew.is_none() {
+                tokio::time::sleep(SWAP_PAUSE * round).await;
+            }
+            plan = anew.unwrap_or(Ok(before));
         }
+        Err(Error::internal("a ranker without an answer"))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use catalog::articles::Articles;
@@ -28,6 +29,9 @@ const DEFAULTS: &str = "defaults";
 /// How much of a ranker's words goes on to the caller, in characters.
 const MOST_WORDS: usize = 200;
 
+/// For so long a refusal is a ranker's word.
+const ITS_WORD: Duration = Duration::from_secs(1);
+
 /// A predictor that ranks.
 pub(crate) struct Ranker {
     predictor: Predictor,
@@ -39,6 +43,8 @@ pub(crate) struct Ranker {
     numbers: Arc<Numbers>,
     /// What to send it, or why nothing of what is here will do; nothing before it has been asked.
     plan: RwLock<Option<Known>>,
+    /// When it last refused a request whatever was done about it.
+    refused: Mutex<Option<Instant>>,
 }
 
 /// A plan, or what speaks against any.
@@ -74,7 +80,15 @@ impl Ranker {
         numbers: Arc<Numbers>,
     ) -> Self {
         let ScoreOutput { name, column } = output;
-        Self { predictor, output: name, column, default_inputs, numbers, plan: RwLock::default() }
+        Self {
+            predictor,
+            output: name,
+            column,
+            default_inputs,
+            numbers,
+            plan: RwLock::default(),
+            refused: Mutex::default(),
+        }
     }
 
     /// Its name in requests and answers.
@@ -123,6 +137,19 @@ impl Ranker {
         let metadata = self.predictor.metadata_for(context).await.ok()?;
         let current = self.learn(metadata, articles);
         Some(current).filter(|current| current.as_deref().map_or(true, |current| current != before))
+    }
+
+    /// Whether a refusal may be the end of one that is swapped. Not where it just refused all that was tried: then it is its word.
+    pub(crate) fn may_be_swapped(&self) -> bool {
+        let last = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none_or(|last| last.elapsed() > ITS_WORD)
+    }
+
+    /// Whether all that was tried was `refused`.
+    pub(crate) fn refused(&self, refused: bool) {
+        if refused {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
     }
 
     /// Asks for the candidates' scores, and takes their features for it.
