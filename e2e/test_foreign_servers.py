@@ -298,7 +298,9 @@ def rows(catalogue) -> dict:
 
 
 @pytest.mark.parametrize("protocol", ["v1", "v2", "grpc-v2"])
-def test_our_predictor_ranks_behind_kserves_transformer(under_test, servers, tmp_path, rows, protocol):
+def test_our_predictor_ranks_behind_kserves_transformer(
+    under_test, servers, tmp_path, rows, protocol, catalogue
+):
     predictor = under_test.predictor(tmp_path / "predictor.log", "--model_name=rows", "--grpc-port=0")
     servers.append(predictor)
     predictor.wait_ready()
@@ -306,7 +308,8 @@ def test_our_predictor_ranks_behind_kserves_transformer(under_test, servers, tmp
     (prediction,) = direct["predictions"]
     own = dict(zip(prediction["article_ids"], prediction["scores"], strict=True))
 
-    flags = ["--model_name=rows", f"--predictor_protocol={protocol}"]
+    features = ",".join(f"{name}={datatype}" for name, datatype in catalogue.inputs)
+    flags = ["--model_name=rows", f"--predictor_protocol={protocol}", f"--features={features}"]
     host = f"--predictor_host={address(predictor, protocol)}"
     theirs = start("kserve_transformer.py", tmp_path / "kserve", *flags, host)
     servers.append(theirs)

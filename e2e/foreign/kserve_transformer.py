@@ -1,6 +1,7 @@
 """A transformer made with KServe's Python SDK: ranks the rows of a V1 request by what the predictor says.
 
-`python kserve_transformer.py --model_name M --predictor_host H --predictor_protocol v1|v2|grpc-v2`
+`python kserve_transformer.py --model_name M --predictor_host H --predictor_protocol v1|v2|grpc-v2
+--features NAME=DATATYPE,…`: the predictor's, in the order of the rows.
 """
 
 import uuid
@@ -11,29 +12,14 @@ from forest import text
 from kserve import InferInput, InferRequest, InferResponse, Model, ModelServer
 from kserve.predictor_config import PredictorConfig
 
-# The predictor's features and ids, as the person who wrote this transformer knows them.
-NUMBERS = ("age", "month_sin", "month_cos")
-CATEGORIES = (
-    "product_type_name",
-    "product_group_name",
-    "graphical_appearance_name",
-    "colour_group_name",
-    "perceived_colour_value_name",
-    "perceived_colour_master_name",
-    "department_name",
-    "index_name",
-    "index_group_name",
-    "section_name",
-    "garment_group_name",
-)
-
 
 class Transformer(Model):
     """Makes the predictor's request of an instance, and a ranking of its answer."""
 
-    def __init__(self, name: str, protocol: str) -> None:
+    def __init__(self, name: str, protocol: str, features: list[tuple[str, str]]) -> None:
         """Ready from the start: KServe's base class calls the predictor."""
         super().__init__(name)
+        self.features = features
         self.protocol, self.ready = protocol, True
 
     async def preprocess(self, payload: dict, headers=None) -> dict | InferRequest:
@@ -42,10 +28,8 @@ class Transformer(Model):
             return payload
         (instance,) = payload["instances"]
         columns = zip(*instance["ranking_features"], strict=True)
-        names = [(name, "FP32") for name in NUMBERS] + [(name, "BYTES") for name in CATEGORIES]
-        inputs = [
-            tensor(name, datatype, values) for (name, datatype), values in zip(names, columns, strict=True)
-        ]
+        named = zip(self.features, columns, strict=True)
+        inputs = [tensor(name, datatype, values) for (name, datatype), values in named]
         inputs.append(tensor("article_id", "BYTES", instance["article_ids"]))
         return InferRequest(self.name, inputs, request_id=str(uuid.uuid4()))
 
@@ -74,13 +58,15 @@ def main() -> None:
         model_name={"required": True},
         predictor_host={"required": True},
         predictor_protocol={"default": "v1"},
+        features={"required": True},
     )
     behind = PredictorConfig(told.predictor_host, told.predictor_protocol, predictor_health_check=True)
     server = ModelServer(
         http_port=told.http_port, grpc_port=told.grpc_port, predictor_config=behind, workers=1
     )
     listen.say(told)
-    server.start([Transformer(told.model_name, told.predictor_protocol)])
+    features = [tuple(feature.split("=")) for feature in told.features.split(",")]
+    server.start([Transformer(told.model_name, told.predictor_protocol, features)])
 
 
 if __name__ == "__main__":
