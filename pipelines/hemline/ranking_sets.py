@@ -121,7 +121,8 @@ def sets(work: Path, seed: int) -> Sets:
     before, now = known.purchases.of("train", "validation"), known.purchases.of("test")
     test, rng = _nothing(known), np.random.default_rng(seed)
     if len(before.day) and len(now.day):
-        test = ask(known, before, now, towers.load(work / "towers.npz"), rng, MOST_TESTED).table(known)
+        params = towers.load(work / "towers.npz")
+        test = ask(known, moment(known, before, now, params, rng, MOST_TESTED)).table(known)
     training, validation = rows.filter(pa.array(~held_out)), rows.filter(pa.array(held_out))
     found_by = {"age_group_days": known.age_group_days, "sources": known.shares, "recall_at_100": recall}
     return Sets(FEATURES, training, validation, test, PARAMETERS, EARLY_STOPPING_ROUNDS, found_by)
@@ -141,7 +142,7 @@ def _training(work: Path, world: World, seed: int) -> pa.Table:
         if len(now.day) and len(before.day):
             rng = np.random.default_rng([seed, number])
             most = MOST_CUSTOMERS // len(weeks)
-            table = ask(world, before, now, past, rng, most, STRANGERS).table(world)
+            table = ask(world, moment(world, before, now, past, rng, most, STRANGERS)).table(world)
             kept = (table["label"].to_numpy() == 1) | (rng.random(len(table)) < NEGATIVES)
             tables.append(table.filter(pa.array(kept)))
     return pa.concat_tables([_nothing(world), *tables]).unify_dictionaries()
@@ -196,17 +197,8 @@ def moment(
     return Moment(truth, bought, history, queries, items, nearest, own, known, day, month)
 
 
-def ask(
-    world: World,
-    before: Interactions,
-    now: Interactions,
-    params: Params,
-    rng: np.random.Generator,
-    most: int,
-    strangers: float = 0.0,
-) -> Asked:
-    """What those who bought something new `now` are asked about, knowing what was `before`."""
-    then = moment(world, before, now, params, rng, most, strangers)
+def ask(world: World, then: Moment) -> Asked:
+    """What a server would have asked the ranker at a moment."""
     found = then.candidates(world.shares)
     profiles = Profiles(world.ages[then.truth.customers], then.age_groups, then.month, then.history)
     table = ranking_features.Table(then.signals, world.codes, then.items)
