@@ -80,14 +80,14 @@ def measure(exposures: list[Exposure], control: str | None = None) -> dict:
 
 
 def _control(names: list[str], wanted: str | None) -> str:
-    found = [name for name in names if wanted in (None, name, name.partition("@")[0])]
+    found = [name for name in names if wanted in (None, name, name.rpartition("@")[0])]
     if not found:
         raise DataError(f"--control: nothing was shown by {wanted!r}, only by {', '.join(names)}")
     return found[0]
 
 
 def _variant(name: str, own: list[Exposure], control: list[Exposure] | None) -> Variant:
-    ranker, _, bundle = name.partition("@")
+    ranker, _, bundle = name.rpartition("@")
     clicked, bought = _counts(own)
     differences = (None, None)
     if control is not None:

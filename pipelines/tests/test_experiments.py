@@ -10,6 +10,7 @@ from hemline import experiments, load
 from hemline.errors import DataError
 from hemline.stores import Exposure, open_store
 
+X, Y = "x" * 16, "y" * 16  # digests of lists
 A, B = "ranking@aaaaaaaaaaaa", "llm@bbbbbbbbbbbb"
 
 
@@ -47,16 +48,16 @@ def test_a_click_counts_after_the_article_was_shown_and_within_the_days(store):
     tell(
         store,
         ("early", "click", "1", None, at(1, 11)),
-        ("early", "shown", "1", f"{A}/x", at(1)),
-        ("in time", "shown", "1", f"{A}/x", at(1)),
+        ("early", "shown", "1", f"{A}/{X}", at(1)),
+        ("in time", "shown", "1", f"{A}/{X}", at(1)),
         ("in time", "click", "1", None, at(8)),
-        ("late", "shown", "1", f"{A}/x", at(1)),
+        ("late", "shown", "1", f"{A}/{X}", at(1)),
         ("late", "click", "1", None, at(9)),
-        ("other", "shown", "1", f"{A}/x", at(1)),
+        ("other", "shown", "1", f"{A}/{X}", at(1)),
         ("other", "click", "2", None, at(2)),
-        ("buyer", "shown", "1", f"{A}/x", at(1)),
-        ("buyer", "shown", "2", f"{A}/y", at(2)),
-        ("buyer", "purchase", "2", f"{A}/y", at(3)),
+        ("buyer", "shown", "1", f"{A}/{X}", at(1)),
+        ("buyer", "shown", "2", f"{A}/{Y}", at(2)),
+        ("buyer", "purchase", "2", f"{A}/{Y}", at(3)),
     )
     with open_store(store) as opened:
         found = {e.customer_id: e for e in opened.exposures(None, 7)}
@@ -68,8 +69,8 @@ def test_a_click_counts_after_the_article_was_shown_and_within_the_days(store):
 def test_lists_before_the_day_and_lists_of_nobody_are_not_counted(store):
     tell(
         store,
-        ("before", "shown", "1", f"{A}/x", at(1)),
-        ("since", "shown", "1", f"{A}/x", at(5)),
+        ("before", "shown", "1", f"{A}/{X}", at(1)),
+        ("since", "shown", "1", f"{A}/{X}", at(5)),
         ("foreign", "shown", "1", "list 7", at(5)),
         ("without", "shown", "1", None, at(5)),
     )
@@ -77,10 +78,17 @@ def test_lists_before_the_day_and_lists_of_nobody_are_not_counted(store):
         assert [e.customer_id for e in opened.exposures("2026-01-05", 7)] == ["since"]
 
 
+def test_a_ranker_may_have_any_name(store):
+    tell(store, ("c", "shown", "1", f"a/b@c@aaaaaaaaaaaa/{X}", at(1)))
+    with open_store(store) as opened:
+        (variant,) = experiments.measure(opened.exposures(None, 7))["variants"]
+    assert (variant["ranker"], variant["bundle"]) == ("a/b@c", "a" * 12)
+
+
 def test_the_report_compares_with_the_control_and_leaves_out_who_saw_both(store, capsys):
-    seen = [(f"a{n}", "shown", "1", f"{A}/x", at(1)) for n in range(40)]
-    seen += [(f"b{n}", "shown", "1", f"{B}/x", at(1)) for n in range(30)]
-    seen += [("both", "shown", "1", f"{v}/x", at(1)) for v in (A, B)]
+    seen = [(f"a{n}", "shown", "1", f"{A}/{X}", at(1)) for n in range(40)]
+    seen += [(f"b{n}", "shown", "1", f"{B}/{X}", at(1)) for n in range(30)]
+    seen += [("both", "shown", "1", f"{v}/{X}", at(1)) for v in (A, B)]
     tell(store, *seen, *[(f"b{n}", "purchase", "1", None, at(2)) for n in range(20)])
     found = experiments.report(store, None, 7, control=None, as_json=True)
     assert json.loads(capsys.readouterr().out) == found

@@ -25,7 +25,7 @@ class Exposure(NamedTuple):
     """What one variant showed one customer, and what came of it."""
 
     customer_id: str
-    variant: str  # the list ids' part before the slash: ranker@bundle
+    variant: str  # the list ids' part before the digest of 16 digits: ranker@bundle
     lists: int
     articles: int
     clicked: bool

@@ -63,11 +63,11 @@ EXISTS (
 _EXPOSURES = f"""
 WITH shown AS (
     SELECT customer_id, list_id, article_id, min(occurred_at) AS at FROM hemline.interactions
-    WHERE kind = 'shown' AND list_id LIKE '%%@%%/%%'
+    WHERE kind = 'shown' AND list_id LIKE '%%@%%/________________'
       AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
     GROUP BY customer_id, list_id, article_id
 ), told AS (
-    SELECT customer_id, split_part(list_id, '/', 1) AS variant, list_id,
+    SELECT customer_id, left(list_id, -17) AS variant, list_id,
            {_DONE.format(kind="click")} AS clicked, {_DONE.format(kind="purchase")} AS bought
     FROM shown
 )

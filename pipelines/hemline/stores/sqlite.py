@@ -51,10 +51,10 @@ EXISTS (
 _EXPOSURES = f"""
 WITH shown AS (
     SELECT customer_id, list_id, article_id, min(occurred_at) AS at FROM interactions
-    WHERE kind = 'shown' AND list_id LIKE '%@%/%' AND occurred_at >= :since
+    WHERE kind = 'shown' AND list_id LIKE '%@%/________________' AND occurred_at >= :since
     GROUP BY customer_id, list_id, article_id
 ), told AS (
-    SELECT customer_id, substr(list_id, 1, instr(list_id, '/') - 1) AS variant, list_id,
+    SELECT customer_id, substr(list_id, 1, length(list_id) - 17) AS variant, list_id,
            {_DONE.format(kind="click")} AS clicked, {_DONE.format(kind="purchase")} AS bought
     FROM shown
 )
