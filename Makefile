@@ -167,10 +167,11 @@ $(DONE)/load: $(DONE)/evaluate $(PIPE)/load.py $(wildcard $(PIPE)/stores/*.py ca
 .PHONY: setup build dist examples
 setup: $(SETUP) ## Python environment with the locked packages
 
-$(SETUP): pipelines/requirements-dev.lock pipelines/pyproject.toml
+$(SETUP): $(addprefix pipelines/,requirements-dev.lock requirements-encoder.lock pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r pipelines/requirements-dev.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r pipelines/requirements-encoder.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable pipelines
 	ln -sf $$($(VENV)/bin/python -c 'from hemline import pair; print(pair.onnxruntime_library())') $(VENV)/libonnxruntime.so
 	@touch $@
@@ -404,9 +405,11 @@ lock: ## Compile the Python lock files anew (needs uv)
 	  uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements$${extra:+-$$extra}.lock; \
 	done
-	# Only what is named: see the file.
-	cd pipelines && uv pip compile requirements-llm.in --no-deps --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-llm.lock
+	# Only what is named: see the files.
+	cd pipelines && for name in encoder llm; do \
+	  uv pip compile requirements-$$name.in --no-deps --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-$$name.lock; \
+	done
 	cd e2e && for name in clients mlserver; do \
 	  uv pip compile requirements-$$name.in --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-$$name.lock; \
