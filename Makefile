@@ -104,7 +104,7 @@ generate: $(if $(DATA),,$(DONE)/generate) ## Data in H&M's schema, with the orac
 feature-engineering: $(DONE)/features ## CSV files to features
 train-retrieval: $(DONE)/retrieval ## The two towers
 train-ranking: $(DONE)/ranking ## The CatBoost ranker
-create-embeddings: $(DONE)/embeddings ## Article embeddings and their index
+create-embeddings: $(DONE)/embeddings ## Embeddings of articles and of their texts, and the indexes
 bundle: $(DONE)/bundle ## What the servers read
 evaluate: $(DONE)/baselines ## The bundle beside baselines and the oracle, as tables and a plot (docs/evaluation.md)
 
@@ -139,11 +139,11 @@ $(DONE)/ranking: $(DONE)/retrieval $(addprefix $(PIPE)/,ranking.py ranker.py ran
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 
-$(DONE)/embeddings: $(DONE)/retrieval $(PIPE)/embeddings.py
+$(DONE)/embeddings: $(DONE)/retrieval $(addprefix $(PIPE)/,embeddings.py texts.py sentences.py encoder_graph.py) pipelines/requirements-encoder.lock
 	$(HEMLINE) create-embeddings --work $(WORK)
 	@touch $@
 
-$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(addprefix $(PIPE)/,bundle.py signals.py)
+$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(addprefix $(PIPE)/,bundle.py signals.py genders.py)
 	$(HEMLINE) bundle --work $(WORK) --out $(BUNDLE)
 	@touch $@
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hemline import (
+    genders,
     history,
     interactions,
     outputs,
@@ -22,7 +23,9 @@ from hemline import (
     retrieval,
     schema,
     signals,
+    texts,
 )
+from hemline.encoder_graph import MAX_TOKENS
 from hemline.errors import DataError
 from hemline.ranker import OUTPUT
 from hemline.ranking import CONTRIBUTIONS as WORK_CONTRIBUTIONS
@@ -40,7 +43,14 @@ ARTICLES = "retrieval/articles.arrow"
 INDEX = "retrieval/articles.usearch"
 RANKER = "ranker/model.onnx"
 CONTRIBUTIONS = "ranker/contributions.json"
-FILES = (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER, CONTRIBUTIONS)
+STYLIST = "stylist"
+ENCODER, TOKENIZER = f"{STYLIST}/encoder.onnx", f"{STYLIST}/tokenizer.json"
+TEXTS, TEXTS_INDEX = f"{STYLIST}/articles.arrow", f"{STYLIST}/articles.usearch"
+FILES = (
+    *(QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX),
+    *(RANKER, CONTRIBUTIONS),
+    *(ENCODER, TOKENIZER, TEXTS, TEXTS_INDEX),
+)
 
 
 def create(work: Path, out: Path) -> dict:
@@ -55,11 +65,12 @@ def create(work: Path, out: Path) -> dict:
     outputs.require(work, "train-retrieval", "retrieval.json", "towers.npz", "query_tower.onnx")
     vectors = ("item_embeddings.npy", "customer_vectors.npy")
     outputs.require(work, "create-embeddings", "embeddings.json", "articles.usearch", *vectors)
+    outputs.require(work, "create-embeddings", texts.REPORT, texts.EMBEDDINGS, texts.INDEX)
     outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx", WORK_CONTRIBUTIONS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         new = Path(scratch) / "new"
-        for folder in ("retrieval", "ranker"):
+        for folder in ("retrieval", "ranker", STYLIST):
             (new / folder).mkdir(parents=True)
         shutil.copyfile(work / "query_tower.onnx", new / QUERY_TOWER)
         shutil.copyfile(work / "articles.usearch", new / INDEX)
@@ -67,6 +78,9 @@ def create(work: Path, out: Path) -> dict:
         shutil.copyfile(work / WORK_CONTRIBUTIONS, new / CONTRIBUTIONS)
         write_arrow(articles(work), new / ARTICLES)
         write_arrow(customers(work), new / CUSTOMERS)
+        texts.encoder(work).write(new / STYLIST)
+        shutil.copyfile(work / texts.INDEX, new / TEXTS_INDEX)
+        write_arrow(pa.table({"embedding": _vectors(np.load(work / texts.EMBEDDINGS))}), new / TEXTS)
         manifest = describe(work, new)
         write_manifest(new, manifest)
         if out.exists():
@@ -240,8 +254,21 @@ def describe(work: Path, bundle: Path) -> dict:
             "features": list(told),
             "output": OUTPUT,
         },
+        "stylist": _describe_stylist(work),
         "metrics": {},
         "files": files,
+    }
+
+
+def _describe_stylist(work: Path) -> dict:
+    """What the manifest says about the article texts, their encoder, and whom sections are for."""
+    made = json.loads((work / texts.REPORT).read_text(encoding="utf-8"))
+    return {
+        "embedding_size": made["embedding_size"],
+        "max_tokens": MAX_TOKENS,
+        "encoder": {"quantised": made["encoder"]["quantised"]},
+        "index": {"metric": "ip", "expansion_search": made["expansion_search"]},
+        "genders": genders.sections(work),
     }
 
 

@@ -120,10 +120,11 @@ def train_ranking(
 
 @app.command()
 def create_embeddings(work: Work) -> None:
-    """Compute the embedding of every article, and index them."""
-    from hemline import embeddings
+    """Compute the embedding of every article, and of what is said of it, and index both."""
+    from hemline import embeddings, texts
 
     embeddings.create(work)
+    texts.create(work)
 
 
 @app.command()

@@ -9,8 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import trained
+from usearch.index import Index
 
-from hemline import bundle, embeddings, outputs, ranker, ranking, retrieval, signals, towers
+from hemline import (
+    bundle,
+    embeddings,
+    genders,
+    outputs,
+    ranker,
+    ranking,
+    retrieval,
+    signals,
+    texts,
+    towers,
+)
 from hemline.errors import DataError
 from hemline.ranking_features import FEATURES
 from hemline.schema import ARTICLE_ATTRIBUTES
@@ -130,6 +142,40 @@ def test_a_bundle_is_replaced_whole(trained_work, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_article_texts_and_their_encoder_are_in_the_bundle(trained_work, made_bundle):
+    batch = batch_of(made_bundle / "stylist/articles.arrow")
+    assert batch.schema.names == ["embedding"]
+    vectors = batch["embedding"].flatten().to_numpy().reshape(len(batch), -1)
+    np.testing.assert_array_equal(vectors, np.load(trained_work / "text_embeddings.npy"))
+    assert len(batch) == batch_of(made_bundle / "retrieval/articles.arrow").num_rows
+    assert len(Index.restore(str(made_bundle / "stylist/articles.usearch"), view=True)) == len(batch)
+    encoder = texts.encoder(trained_work)
+    assert (made_bundle / "stylist/encoder.onnx").read_bytes() == encoder.model
+    assert (made_bundle / "stylist/tokenizer.json").read_bytes() == encoder.tokenizer
+
+
+def test_the_manifest_says_how_article_texts_are_searched_and_for_whom(trained_work, made_bundle):
+    stylist = bundle.read_manifest(made_bundle)["stylist"]
+    made = json.loads((trained_work / "texts.json").read_text())
+    assert stylist.pop("genders") == genders.sections(trained_work)
+    assert stylist == {
+        "embedding_size": 384,
+        "max_tokens": 256,
+        "encoder": {"quantised": False},
+        "index": {"metric": "ip", "expansion_search": made["expansion_search"]},
+    }
+
+
+def test_a_bundle_of_before_article_texts_is_replaced(trained_work, made_bundle, tmp_path):
+    out = shutil.copytree(made_bundle, tmp_path / "bundle")
+    manifest = bundle.read_manifest(out)
+    del manifest["stylist"]
+    manifest["files"] = {p: f for p, f in manifest["files"].items() if not p.startswith("stylist/")}
+    shutil.rmtree(out / "stylist")
+    bundle.write_manifest(out, manifest)
+    assert bundle.create(trained_work, out)["version"] == bundle.read_manifest(made_bundle)["version"]
+
+
 @pytest.mark.parametrize("stray", ["stray", "retrieval/stray", "empty/"])
 def test_a_bundle_with_something_else_in_it_is_not_replaced(made_bundle, trained_work, tmp_path, stray):
     out = shutil.copytree(made_bundle, tmp_path / "bundle")
@@ -203,6 +249,7 @@ def test_training_again_with_the_same_seed_gives_the_same_files(tiny_work, tmp_p
         retrieval.train(work, seed=7, epochs=1)
         ranking.train(work, seed=7)
         embeddings.create(work)
+        texts.create(work)
     assert {p.name for p in first.iterdir()} == {p.name for p in second.iterdir()}
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name

@@ -111,7 +111,7 @@ def test_an_index_that_finds_too_little_is_refused():
         embeddings.choose_expansion(index, others, others[:50])
 
 
-@pytest.mark.parametrize("step", ["retrieval", "ranking", "embeddings", "bundle", "evaluate"])
+@pytest.mark.parametrize("step", ["retrieval", "ranking", "embeddings", "texts", "bundle", "evaluate"])
 def test_each_step_starts_in_a_process_of_its_own(step):
     # Among other tests, modules may have been imported before, in an order that happens to work.
     subprocess.run([sys.executable, "-c", f"import hemline.{step}"], check=True, timeout=60)

@@ -4,7 +4,7 @@ import functools
 import shutil
 from pathlib import Path
 
-from hemline import bundle, embeddings, ranking, retrieval
+from hemline import bundle, embeddings, ranking, retrieval, texts
 
 
 @functools.cache
@@ -15,6 +15,7 @@ def work(tiny_work: Path) -> Path:
     retrieval.train(trained, seed=42, epochs=3)
     ranking.train(trained, seed=42)
     embeddings.create(trained)
+    texts.create(trained)
     return trained
 
 
