@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use arrow_array::{Array, DictionaryArray, Float32Array, StringArray, cast::AsArray, types::Int32Type};
+use arrow_array::{Array, DictionaryArray, StringArray, cast::AsArray, types::Int32Type};
 
 use crate::{
     bundle::{Bundle, BundleError},
+    embeddings::Embeddings,
     filter::{Column, Kind},
     mapped::Table,
     signals::Signals,
@@ -24,7 +25,7 @@ pub struct Articles {
     detail_descs: StringArray,
     attributes: Vec<Attribute>,
     columns: Vec<(String, Column)>,
-    embeddings: Float32Array,
+    embeddings: Embeddings,
     signals: Option<Signals>,
     rows: HashMap<Box<str>, u32>,
 }
@@ -55,14 +56,13 @@ impl Articles {
             }
         }
         let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
-        let embedding_size = manifest.retrieval.embedding_size;
         Ok(Self {
             ids,
             prod_names: table.strings("prod_name")?,
             detail_descs: table.strings("detail_desc")?,
             attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
             columns: Column::all(&table)?,
-            embeddings: table.vectors("embedding", embedding_size)?,
+            embeddings: Embeddings::of(&table, manifest.retrieval.embedding_size)?,
             signals: Signals::of(&table, manifest)?,
             rows: by_id,
         })
@@ -115,8 +115,7 @@ impl Articles {
     /// A row's embedding.
     #[must_use]
     pub fn embedding(&self, row: u32) -> &[f32] {
-        let size = self.embeddings.len() / self.len();
-        &self.embeddings.values()[row as usize * size..][..size]
+        self.embeddings.row(row)
     }
 
     /// What purchases say of the articles; older bundles do not know.
@@ -152,9 +151,9 @@ impl Articles {
         self.columns.iter().find(|(known, _)| known == name).map(|(_, column)| column)
     }
 
-    /// All embeddings, row after row.
+    /// The embeddings by row.
     #[must_use]
-    pub fn embeddings(&self) -> &[f32] {
-        self.embeddings.values()
+    pub fn embeddings(&self) -> &Embeddings {
+        &self.embeddings
     }
 }

@@ -25,6 +25,18 @@ pub const CONTRIBUTIONS: &str = "ranker/contributions.json";
 /// The query tower's graph.
 pub const QUERY_TOWER: &str = "retrieval/query_tower.onnx";
 
+/// What embeds sentences as the articles' texts were embedded: a graph from tokens.
+pub const SENTENCE_ENCODER: &str = "stylist/encoder.onnx";
+
+/// What makes a sentence's tokens, as Hugging Face's `tokenizers` write it.
+pub const TOKENIZER: &str = "stylist/tokenizer.json";
+
+/// The embeddings of the articles' texts.
+pub const TEXTS: &str = "stylist/articles.arrow";
+
+/// The index over them.
+pub const TEXTS_INDEX: &str = "stylist/articles.usearch";
+
 /// Why a bundle can't be served. Each text is one line that names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -63,6 +75,9 @@ pub struct Manifest {
     pub retrieval: RetrievalInfo,
     /// About ranking.
     pub ranking: RankingInfo,
+    /// About what is found by words, where the bundle has that.
+    #[serde(default)]
+    pub stylist: Option<StylistInfo>,
     /// Size and checksum of each file.
     pub files: BTreeMap<String, FileInfo>,
 }
@@ -91,6 +106,14 @@ impl CustomersInfo {
     #[must_use]
     pub fn age_group(&self, age: f32) -> usize {
         self.age_groups.iter().flatten().filter(|bound| **bound < age).count()
+    }
+
+    /// The years of that group in words, as `26-35` or `66+`; nothing where the bundle has no groups.
+    #[must_use]
+    pub fn age_group_label(&self, age: f32) -> Option<String> {
+        let (bounds, group) = (self.age_groups.as_ref()?, self.age_group(age));
+        let least = group.checked_sub(1).and_then(|below| bounds.get(below)).map_or(0.0, |below| below + 1.0);
+        Some(bounds.get(group).map_or_else(|| format!("{least}+"), |most| format!("{least}-{most}")))
     }
 }
 
@@ -163,6 +186,20 @@ pub struct RankingInfo {
     pub features: Vec<Feature>,
     /// The ranker's output that is the score.
     pub output: String,
+}
+
+/// About what is found by words.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StylistInfo {
+    /// Length of a sentence's vector.
+    pub embedding_size: usize,
+    /// Tokens of a sentence that are read; the rest is cut off.
+    pub max_tokens: usize,
+    /// How the index over the articles' texts searches.
+    pub index: IndexInfo,
+    /// By gender, the sections whose articles may be offered to it.
+    #[serde(default)]
+    pub genders: BTreeMap<String, Vec<String>>,
 }
 
 /// A named input of a model.
@@ -318,4 +355,17 @@ fn io_error(dir: &Path, file: &str, source: io::Error) -> BundleError {
 
 fn invalid(dir: &Path, file: &str, reason: String) -> BundleError {
     BundleError::Invalid { dir: dir.to_owned(), file: file.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CustomersInfo;
+
+    #[test]
+    fn an_age_group_is_told_by_its_years() {
+        let info = CustomersInfo { default_age: 33.0, age_groups: Some(vec![18.0, 25.0, 35.0]) };
+        let told = [0.0, 18.0, 18.5, 25.0, 34.0, 90.0].map(|age| info.age_group_label(age).unwrap());
+        assert_eq!(told, ["0-18", "0-18", "19-25", "19-25", "26-35", "36+"]);
+        assert_eq!(CustomersInfo { age_groups: None, ..info }.age_group_label(30.0), None);
+    }
 }

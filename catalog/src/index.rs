@@ -6,11 +6,12 @@ use usearch::{Index as Usearch, IndexOptions, MetricKind, ScalarKind};
 
 use crate::{
     articles::Articles,
-    bundle::{Bundle, BundleError},
+    bundle::{Bundle, BundleError, IndexInfo},
+    embeddings::Embeddings,
     rows::Rows,
 };
 
-/// The index's file.
+/// The file of the index that candidates are retrieved from.
 pub const INDEX: &str = "retrieval/articles.usearch";
 
 /// What a walk costs for each candidate of the index's `expansion_search`, as rows that a scan looks at in that time. A scan costs
@@ -51,20 +52,33 @@ pub struct Index {
 pub struct IndexError(String);
 
 impl Index {
-    /// Maps the index, for at most `threads` searches at a time.
+    /// Maps the index that candidates are retrieved from, for at most `threads` searches at a time.
     ///
     /// # Errors
     /// The file is not the manifest's, or not an index over `articles`.
     pub fn open(bundle: &Bundle, articles: &Articles, threads: usize) -> Result<Self, BundleError> {
-        let info = &bundle.manifest().retrieval;
-        if info.index.metric != "ip" {
-            return Err(bundle.invalid(INDEX, format!("metric `{}`, expected `ip`", info.index.metric)));
+        Self::over(bundle, INDEX, &bundle.manifest().retrieval.index, articles.embeddings(), threads)
+    }
+
+    /// Maps the index in `file`, for at most `threads` searches at a time.
+    ///
+    /// # Errors
+    /// The file is not the manifest's, or not an index over `embeddings`.
+    pub fn over(
+        bundle: &Bundle,
+        file: &str,
+        info: &IndexInfo,
+        embeddings: &Embeddings,
+        threads: usize,
+    ) -> Result<Self, BundleError> {
+        if info.metric != "ip" {
+            return Err(bundle.invalid(file, format!("metric `{}`, expected `ip`", info.metric)));
         }
-        let path = bundle.verified_path(INDEX)?;
-        let path = path.to_str().ok_or_else(|| bundle.invalid(INDEX, "its path is not UTF-8"))?;
-        let failed = |error: cxx::Exception| bundle.invalid(INDEX, error);
+        let path = bundle.verified_path(file)?;
+        let path = path.to_str().ok_or_else(|| bundle.invalid(file, "its path is not UTF-8"))?;
+        let failed = |error: cxx::Exception| bundle.invalid(file, error);
         let options = IndexOptions {
-            dimensions: info.embedding_size,
+            dimensions: embeddings.size(),
             metric: MetricKind::IP,
             quantization: ScalarKind::F32,
             ..IndexOptions::default()
@@ -73,17 +87,14 @@ impl Index {
         // Each search takes one of these places; usearch has no answer for a search without one.
         usearch.reserve_capacity_and_threads(0, threads).map_err(failed)?;
         usearch.view(path).map_err(failed)?;
-        usearch.change_expansion_search(info.index.expansion_search);
+        usearch.change_expansion_search(info.expansion_search);
         if usearch.metric_kind() != MetricKind::IP {
-            return Err(bundle.invalid(INDEX, "its metric is not the inner product"));
+            return Err(bundle.invalid(file, "its metric is not the inner product"));
         }
-        if usearch.size() != articles.len() || usearch.dimensions() != info.embedding_size {
-            let (size, dimensions) = (usearch.size(), usearch.dimensions());
-            let wanted = articles.len();
-            return Err(bundle.invalid(
-                INDEX,
-                format!("{size} vectors of {dimensions}, expected {wanted} of {}", info.embedding_size),
-            ));
+        let (found, wanted) = ((usearch.size(), usearch.dimensions()), (embeddings.len(), embeddings.size()));
+        if found != wanted {
+            let text = format!("{} vectors of {}, expected {} of {}", found.0, found.1, wanted.0, wanted.1);
+            return Err(bundle.invalid(file, text));
         }
         Ok(Self { usearch })
     }
@@ -94,17 +105,17 @@ impl Index {
     /// The index fails.
     pub fn search(
         &self,
-        articles: &Articles,
+        embeddings: &Embeddings,
         query: &[f32],
         count: usize,
         allowed: &Rows,
     ) -> Result<Vec<Neighbour>, IndexError> {
-        if is_narrow(allowed.count(), articles.len(), self.usearch.expansion_search()) {
-            return Ok(exact(articles, query, count, allowed));
+        if is_narrow(allowed.count(), embeddings.len(), self.usearch.expansion_search()) {
+            return Ok(exact(embeddings, query, count, allowed));
         }
         let neighbours = self.walk(query, count, allowed)?;
         if neighbours.len() < count.min(allowed.count()) {
-            return Ok(exact(articles, query, count, allowed));
+            return Ok(exact(embeddings, query, count, allowed));
         }
         Ok(neighbours)
     }
@@ -130,17 +141,15 @@ fn is_narrow(allowed: usize, all: usize, expansion: usize) -> bool {
 
 /// The same by looking at every row that is allowed.
 #[must_use]
-pub fn exact(articles: &Articles, query: &[f32], count: usize, allowed: &Rows) -> Vec<Neighbour> {
+pub fn exact(embeddings: &Embeddings, query: &[f32], count: usize, allowed: &Rows) -> Vec<Neighbour> {
     if count == 0 {
         return Vec::new();
     }
-    let (embeddings, size) = (articles.embeddings(), query.len());
     // The best so far and some more: whenever there are twice as many as wanted, the worse half goes, and sets what is worth keeping.
     let (room, mut least) = (2 * count.min(allowed.count()), f32::NEG_INFINITY);
     let mut best = Vec::with_capacity(room);
     for row in allowed {
-        let start = row as usize * size;
-        let score = dot(query, &embeddings[start..start + size]);
+        let score = dot(query, embeddings.row(row));
         if score < least {
             continue;
         }
@@ -158,8 +167,8 @@ pub fn exact(articles: &Articles, query: &[f32], count: usize, allowed: &Rows) -
 
 /// Inner product of a query and an article's embedding: what neighbours are found by.
 #[must_use]
-pub fn score(articles: &Articles, query: &[f32], row: u32) -> f32 {
-    dot(query, articles.embedding(row))
+pub fn score(embeddings: &Embeddings, query: &[f32], row: u32) -> f32 {
+    dot(query, embeddings.row(row))
 }
 
 fn best_first(a: &Neighbour, b: &Neighbour) -> Ordering {

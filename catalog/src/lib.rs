@@ -1,8 +1,8 @@
 //! What is known of articles and customers.
 //!
 //! [`bundle`] reads what training made: a directory that never changes, checked against its manifest. Over its mapped files stand
-//! [`articles`] with their [`signals`], [`customers`] (their vectors) and the vector [`index`], which searches the [`rows`] that a [`filter`]
-//! leaves. [`store`] holds what does change: customers, what they bought and did.
+//! [`articles`] with their [`signals`], [`customers`] (their vectors) and the vector [`index`] over [`embeddings`], which searches the
+//! [`rows`] that a [`filter`] leaves. [`store`] holds what does change: customers, what they bought and did.
 
 pub mod bundle;
 
@@ -13,6 +13,8 @@ pub mod events;
 pub mod articles;
 #[cfg(feature = "retrieval")]
 pub mod customers;
+#[cfg(feature = "retrieval")]
+pub mod embeddings;
 #[cfg(feature = "retrieval")]
 pub mod filter;
 #[cfg(feature = "retrieval")]

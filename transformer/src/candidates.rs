@@ -68,7 +68,7 @@ pub(crate) struct Seeker<'a> {
 pub(crate) fn find(retrieval: &Retrieval, seeker: Seeker<'_>, count: usize) -> Result<Vec<Candidate>, IndexError> {
     let Seeker { query, history, age_group, eligible } = seeker;
     let articles = &retrieval.articles;
-    let nearest = retrieval.index.search(articles, query, count, eligible)?;
+    let nearest = retrieval.index.search(articles.embeddings(), query, count, eligible)?;
     let Some((sources, signals)) = retrieval.sources.zip(articles.signals()) else {
         return Ok(ranked(nearest.into_iter().map(of_towers).collect()));
     };
@@ -82,7 +82,7 @@ pub(crate) fn find(retrieval: &Retrieval, seeker: Seeker<'_>, count: usize) -> R
     let chosen = reserved.iter().copied().chain(others).take(count);
     let candidates = chosen.map(|row| Candidate {
         row,
-        score: by_towers.get(&row).copied().unwrap_or_else(|| score(articles, query, row)),
+        score: by_towers.get(&row).copied().unwrap_or_else(|| score(articles.embeddings(), query, row)),
         rank: 0,
         alike: likeness.get(&row).copied().unwrap_or_default(),
         found_by: [by_towers.contains_key(&row), alike.contains(&row), popular.contains(&row)],

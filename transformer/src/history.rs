@@ -56,7 +56,7 @@ impl History {
 
     /// As the query tower is told it.
     pub(crate) fn tensors(&self, articles: &Articles, length: usize) -> HistoryTensors {
-        let size = articles.embeddings().len() / articles.len();
+        let size = articles.embeddings().size();
         let mut vectors: Vec<f32> = self.rows.iter().flat_map(|&row| articles.embedding(row)).copied().collect();
         vectors.resize(length * size, 0.0);
         let padded = |values: &[f32]| [values, &vec![0.0; length.saturating_sub(values.len())]].concat();

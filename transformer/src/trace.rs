@@ -140,8 +140,8 @@ impl Missed {
     fn of(row: u32, retrieval: &Retrieval, seeker: Seeker<'_>, found: &[Candidate]) -> Self {
         let Seeker { query, history, age_group, eligible } = seeker;
         let articles = &retrieval.articles;
-        let own = score(articles, query, row);
-        let better = eligible.iter().filter(|other| score(articles, query, *other) > own).count();
+        let own = score(articles.embeddings(), query, row);
+        let better = eligible.iter().filter(|other| score(articles.embeddings(), query, *other) > own).count();
         let signals = articles.signals();
         let popular = signals.map(|signals| signals.popular(age_group).iter().filter(|row| eligible.contains(**row)));
         let alike = signals.and_then(|signals| likeness(signals, history).get(&row).copied());

@@ -159,14 +159,14 @@ fn whatever_is_asked_the_list_has_all_that_it_can_have() {
             (0..ARTICLES).filter(|&row| passes(row) && !is_left_out(row)).map(|row| row as u32).collect();
         assert_eq!(allowed.count(), eligible.len());
         let query = embedding(50_000 + number);
-        let found = index.search(&articles, &query, k, &allowed).unwrap();
-        assert_eq!(found, exact(&articles, &query, k, &allowed));
+        let found = index.search(articles.embeddings(), &query, k, &allowed).unwrap();
+        assert_eq!(found, exact(articles.embeddings(), &query, k, &allowed));
         for found in [found, index.walk(&query, k, &allowed).unwrap()] {
             let distinct = rows(&found);
             assert!(distinct.len() == found.len() && distinct.is_subset(&eligible), "{}", filter.canonical());
             assert!(found.is_sorted_by(|a, b| a.score >= b.score));
         }
-        let found = index.search(&articles, &query, k, &allowed).unwrap().len();
+        let found = index.search(articles.embeddings(), &query, k, &allowed).unwrap().len();
         assert_eq!(found, k.min(eligible.len()), "{}", filter.canonical());
         if found == k { full += 1 } else { short += 1 }
     }

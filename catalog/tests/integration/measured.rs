@@ -101,10 +101,12 @@ fn measured_by_selectivity() {
                 ("scattered", Rows::matching(ARTICLES, |row| scattered[row])),
                 ("whole clusters", Rows::matching(ARTICLES, whole)),
             ] {
-                let truth = |query: &[f32]| exact(&articles, query, COUNT, &allowed);
+                let truth = |query: &[f32]| exact(articles.embeddings(), query, COUNT, &allowed);
                 // The graph's walk takes long where few are allowed.
                 let few = if percent < 5.0 { &queries[..20] } else { &queries[..] };
-                let search = measure(&queries, truth, |query| index.search(&articles, query, COUNT, &allowed).unwrap());
+                let search = measure(&queries, truth, |query| {
+                    index.search(articles.embeddings(), query, COUNT, &allowed).unwrap()
+                });
                 let graph = measure(few, truth, |query| index.walk(query, COUNT, &allowed).unwrap());
                 let scan = measure(&queries, truth, truth);
                 println!(

@@ -40,7 +40,7 @@ fn neighbours_are_the_exact_ones_best_first_with_their_inner_product() {
             let product: f32 = query.iter().zip(embedding(neighbour.row as usize)).map(|(a, b)| a * b).sum();
             assert!((product - neighbour.score).abs() < 1e-5);
         }
-        found += rows(&neighbours).intersection(&rows(&exact(&articles, &query, 20, &all))).count();
+        found += rows(&neighbours).intersection(&rows(&exact(articles.embeddings(), &query, 20, &all))).count();
     }
     assert!(found >= 980, "{found} of 1000 exact neighbours");
 }
@@ -52,11 +52,12 @@ fn a_scan_finds_the_best_of_what_is_allowed_and_nothing_else() {
     let product = |row: u32| query.iter().zip(embedding(row as usize)).map(|(a, b)| a * b).sum::<f32>();
     let mut sorted: Vec<u32> = (0..ARTICLES as u32).collect();
     sorted.sort_by(|a, b| product(*b).total_cmp(&product(*a)));
-    let all: Vec<_> = exact(&articles, &query, 7, &Rows::all(ARTICLES)).iter().map(|found| found.row).collect();
+    let all: Vec<_> =
+        exact(articles.embeddings(), &query, 7, &Rows::all(ARTICLES)).iter().map(|found| found.row).collect();
     assert_eq!(all, sorted[..7]);
     let rest = all_but(&sorted[..400].iter().copied().collect());
     for (count, wanted) in [(0, 0), (1, 1), (60, 60), (100, 100), (1000, 100)] {
-        let found: Vec<_> = exact(&articles, &query, count, &rest).iter().map(|found| found.row).collect();
+        let found: Vec<_> = exact(articles.embeddings(), &query, count, &rest).iter().map(|found| found.row).collect();
         assert_eq!(found, sorted[400..400 + wanted]);
     }
 }
@@ -65,9 +66,9 @@ fn a_scan_finds_the_best_of_what_is_allowed_and_nothing_else() {
 fn what_is_not_allowed_is_never_found_and_the_list_is_full_all_the_same() {
     let (_dir, articles, index) = open(1);
     let query = embedding(77_777);
-    let best = rows(&exact(&articles, &query, 100, &Rows::all(ARTICLES)));
+    let best = rows(&exact(articles.embeddings(), &query, 100, &Rows::all(ARTICLES)));
     for neighbours in [
-        index.search(&articles, &query, 100, &all_but(&best)).unwrap(),
+        index.search(articles.embeddings(), &query, 100, &all_but(&best)).unwrap(),
         index.walk(&query, 100, &all_but(&best)).unwrap(),
     ] {
         assert_eq!(neighbours.len(), 100);
@@ -79,9 +80,9 @@ fn what_is_not_allowed_is_never_found_and_the_list_is_full_all_the_same() {
 fn a_narrow_filter_still_finds_every_article_that_passes() {
     let (_dir, articles, index) = open(1);
     let allowed = Rows::matching(ARTICLES, |row| row % 100 == 7);
-    let neighbours = index.search(&articles, &embedding(1), 100, &allowed).unwrap();
+    let neighbours = index.search(articles.embeddings(), &embedding(1), 100, &allowed).unwrap();
     assert_eq!(rows(&neighbours), allowed.iter().collect());
-    assert!(index.search(&articles, &embedding(1), 10, &Rows::default()).unwrap().is_empty());
+    assert!(index.search(articles.embeddings(), &embedding(1), 10, &Rows::default()).unwrap().is_empty());
 }
 
 #[test]
