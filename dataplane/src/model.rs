@@ -1,6 +1,6 @@
 //! What a server serves: [`Model`] for those that wait for others, [`SyncModel`] for those that compute.
 
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,10 @@ use crate::{
     v1::{TensorsCodec, V1Codec},
 };
 
-/// A model: it tells what it takes and gives, and answers requests that fit.
+/// A model: it tells what it takes and gives, and answers requests that fit. A route of one's own may ask whether a model is one of its own
+/// kind ([`Any`]), and then ask it for more.
 #[async_trait]
-pub trait Model: Send + Sync + 'static {
+pub trait Model: Any + Send + Sync {
     /// Its name, versions, inputs and outputs. The handler core checks every request against them.
     fn metadata(&self) -> &ModelMetadata;
 

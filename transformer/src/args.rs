@@ -14,6 +14,7 @@ use crate::{
     rankers::{LONGEST_NAME, RankerSetting, directory::Directory, policy::Lines},
     retention::Retention,
     start::STORE,
+    stylist,
 };
 
 /// Never an error of the command line's parser, which would repeat what it was given, password and all.
@@ -146,6 +147,23 @@ pub(crate) struct Args {
     #[validate(range(min = 1, max = 1000, message = "expected 1 to 1000"))]
     pub(crate) candidates: usize,
 
+    /// Whether the model `stylist` is published, which finds outfits by words
+    #[arg(long, env = "HEMLINE_STYLIST", value_enum, default_value_t = StylistSwitch::Auto)]
+    pub(crate) stylist: StylistSwitch,
+
+    /// The predictor-llm that thinks of outfits: host, host:port, http://host:port or https://host:port; without it requests for outfits are
+    /// searched for as they are, marked `degraded`
+    #[arg(long, env = "HEMLINE_STYLIST_HOST", value_name = "HOST")]
+    pub(crate) stylist_host: Option<String>,
+
+    /// Model to ask for there
+    #[arg(long, env = "HEMLINE_STYLIST_MODEL", value_name = "NAME", default_value = stylist::MODEL)]
+    pub(crate) stylist_model: String,
+
+    /// Longest that it may take for an outfit, within the request's own timeout
+    #[arg(long, env = "HEMLINE_STYLIST_TIMEOUT", default_value = "60s", value_parser = timeout)]
+    pub(crate) stylist_timeout: Duration,
+
     /// What to do with customers that neither store nor training knows
     #[arg(long, env = "HEMLINE_UNKNOWN_CUSTOMER", value_enum, default_value_t = UnknownCustomer::Serve)]
     pub(crate) unknown_customer: UnknownCustomer,
@@ -213,6 +231,15 @@ impl From<PredictorProtocol> for Protocol {
             PredictorProtocol::GrpcV2 => Self::GrpcV2,
         }
     }
+}
+
+/// Whether there is a stylist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StylistSwitch {
+    /// It is published where the bundle has what it takes
+    Auto,
+    /// It is not published
+    Off,
 }
 
 /// What to do with customers that neither store nor training knows.
@@ -304,6 +331,11 @@ impl Args {
         self.on_store_failure == OnStoreFailure::Degrade
     }
 
+    /// Whether a stylist is published where the bundle has one.
+    pub(crate) fn has_stylist(&self) -> bool {
+        self.stylist == StylistSwitch::Auto
+    }
+
     /// Whether an answer in retrieval order is better than none.
     pub(crate) fn degrades(&self) -> bool {
         self.on_ranker_failure == OnRankerFailure::Degrade
@@ -325,6 +357,9 @@ impl Args {
             )
         })?;
         self.stores()?;
+        if self.has_stylist() && self.server.model_name == stylist::MODEL {
+            return Err(format!("--stylist: `{}` is this server's model already; say off", stylist::MODEL));
+        }
         self.check_rankers()
     }
 

@@ -8,7 +8,7 @@ use jiff::{
     Timestamp,
     civil::{Date, DateTime},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::filter::{Columns, Conditions};
@@ -16,7 +16,7 @@ use crate::filter::{Columns, Conditions};
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// The most ids in `exclude`.
-const MAX_EXCLUDE: u64 = 10_000;
+pub(crate) const MAX_EXCLUDE: u64 = 10_000;
 
 /// The most ids in `history`; models know fewer.
 const MAX_HISTORY: u64 = 1_000;
@@ -101,16 +101,7 @@ impl Instance {
     /// # Errors
     /// It is no object, has an unknown field, or a field of another type; the text names it.
     pub(crate) fn from_json(json: &[u8]) -> Result<Self> {
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(Error::invalid("expected an object"));
-        }
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let instance = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let (path, text) = (error.path().to_string(), plain(error.inner()));
-            if path == "." { Error::invalid(text) } else { Error::invalid(format!("field `{path}`: {text}")) }
-        })?;
-        deserializer.end().map_err(|error| Error::invalid(plain(&error)))?;
-        Ok(instance)
+        read(json)
     }
 
     /// Checks every field, and says which season it is.
@@ -124,10 +115,7 @@ impl Instance {
 
     /// The day that it is asked on, in days since 1970-01-01; today, in UTC, where it does not say.
     pub(crate) fn day(&self) -> i32 {
-        let date = self.transaction_date.as_deref().and_then(|text| parse_date(text).ok());
-        let days = date.map(|date| date.duration_since(Date::constant(1970, 1, 1)).as_secs());
-        let days = days.unwrap_or_else(|| Timestamp::now().as_second()).div_euclid(SECONDS_A_DAY);
-        i32::try_from(days).unwrap_or_default()
+        day(self.transaction_date.as_deref())
     }
 
     /// Checks the filter, where there is one.
@@ -180,6 +168,31 @@ impl Season {
     }
 }
 
+/// Reads an object from JSON.
+///
+/// # Errors
+/// It is none, has an unknown field, or a field of another type; the text names it.
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::invalid("expected an object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let object = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (path, text) = (error.path().to_string(), plain(error.inner()));
+        if path == "." { Error::invalid(text) } else { Error::invalid(format!("field `{path}`: {text}")) }
+    })?;
+    deserializer.end().map_err(|error| Error::invalid(plain(&error)))?;
+    Ok(object)
+}
+
+/// The day of a date that was checked, in days since 1970-01-01; today, in UTC, where there is none.
+pub(crate) fn day(date: Option<&str>) -> i32 {
+    let date = date.and_then(|text| parse_date(text).ok());
+    let days = date.map(|date| date.duration_since(Date::constant(1970, 1, 1)).as_secs());
+    let days = days.unwrap_or_else(|| Timestamp::now().as_second()).div_euclid(SECONDS_A_DAY);
+    i32::try_from(days).unwrap_or_default()
+}
+
 /// A parser's message without its line and column, which count from the start of an excerpt.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -192,7 +205,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// A date, or the date of a date-time as it is written: its month is the customer's own.
-fn parse_date(text: &str) -> Result<Date> {
+pub(crate) fn parse_date(text: &str) -> Result<Date> {
     let wrong = || {
         let got = shown(text);
         Error::invalid(format!(
@@ -228,11 +241,13 @@ fn check_ranker(ranker: &str, bounds: &Bounds) -> Result<(), ValidationError> {
     Err(wrong(format!("expected {}, got `{}`", known.join(" or "), shown(ranker))))
 }
 
-fn wrong(message: impl Into<Cow<'static, str>>) -> ValidationError {
+/// A value that is wrong so.
+pub(crate) fn wrong(message: impl Into<Cow<'static, str>>) -> ValidationError {
     ValidationError::new("wrong").with_message(message.into())
 }
 
-fn describe(errors: &ValidationErrors) -> Error {
+/// The first thing that is wrong, by its field's name.
+pub(crate) fn describe(errors: &ValidationErrors) -> Error {
     // By name, so that the same mistake always gets the same answer.
     let mut errors: Vec<_> = errors.field_errors().into_iter().collect();
     errors.sort_by(|a, b| a.0.cmp(&b.0));

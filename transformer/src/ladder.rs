@@ -18,7 +18,7 @@ use crate::{
     },
     recommender::{Answer, Asked, Ranked, Recommender},
 };
-pub(crate) use rung::{Failed, Rung};
+pub(crate) use rung::{Failed, Rung, WITHOUT_STORE};
 
 /// The part of a request's time that the ranker may take where an answer is due without it.
 const RANKERS_SHARE: f64 = 0.9;
@@ -127,14 +127,9 @@ impl Recommender {
         answer
     }
 
-    /// The name of a list: who ordered it, by which bundle, and a digest of whose and of what it is.
     fn list_id(&self, who: &str, customer_id: &str, answer: &Answer) -> String {
         let ids = answer.ranking.iter().map(|(_, row)| self.retrieval.articles.id(*row));
-        let content = [customer_id].into_iter().chain(ids).collect::<Vec<_>>().join("\n");
-        let digest = bundle::sha256(content.as_bytes());
-        let digest = digest.trim_start_matches("sha256:").get(..LIST_DIGITS).unwrap_or_default();
-        let version = self.metadata.versions.first().map_or("", String::as_str);
-        format!("{who}@{version}/{digest}")
+        list_id(who, self.metadata.versions.first().map_or("", String::as_str), customer_id, ids)
     }
 
     /// One row by this ranker and what it takes.
@@ -176,6 +171,19 @@ impl Recommender {
         }
         Err(Error::internal("a ranker without an answer"))
     }
+}
+
+/// The name of a list: who ordered it, by the bundle of this version, and a digest of whose and of what it is.
+pub(crate) fn list_id<'a>(
+    who: &str,
+    version: &str,
+    customer_id: &'a str,
+    article_ids: impl Iterator<Item = &'a str>,
+) -> String {
+    let content = std::iter::once(customer_id).chain(article_ids).collect::<Vec<_>>().join("\n");
+    let digest = bundle::sha256(content.as_bytes());
+    let digest = digest.trim_start_matches("sha256:").get(..LIST_DIGITS).unwrap_or_default();
+    format!("{who}@{version}/{digest}")
 }
 
 /// The context of what a ranker is asked. Where an answer is due without it, time is left to give that.

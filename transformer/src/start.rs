@@ -37,7 +37,9 @@ use crate::{
         directory::{Directory, Known},
     },
     recommender::Recommender,
-    retention, wire,
+    retention,
+    stylist::{self, Stylists},
+    wire,
 };
 
 /// What the store is called in health and metrics.
@@ -62,16 +64,19 @@ pub(crate) struct Started<F> {
 pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()> + Send + use<>>, String> {
     let (metrics, readiness) = (Metrics::new().map_err(|error| error.to_string())?, Readiness::default());
     let (begin, begun) = watch::channel(false);
-    let runtime = Runtime::load(&args.onnxruntime)?;
+    let runtime = Arc::new(Runtime::load(&args.onnxruntime)?);
     let (url, reads) = args.stores()?;
     let store = store::open(&url, reads.as_ref()).await.map_err(|error| format!("--store: {error}"))?;
     let store = Arc::new(Guard::new(store));
     let facts = Arc::new(Facts::new(store.clone(), args.store_timeout, args.serves_without_store()));
     let dependencies = Dependencies::new(&readiness, &metrics, begun);
     let Ranking { known, follow } = ranking(args, &readiness, &dependencies).await?;
+    let stylists = Stylists::new(args, runtime.clone(), facts.clone(), &metrics)?;
+    let (has_stylist, seen) = watch::channel(false);
     let bundles = Bundles {
         args: args.clone(),
         runtime,
+        has_stylist,
         facts: facts.clone(),
         dependencies,
         known,
@@ -80,16 +85,22 @@ pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()
     };
     let repository = Repository::default().with_loaded(&args.server.model_name, Arc::new(bundles));
     let repository = repository.map_err(|error| error.reason().to_owned())?;
+    if args.has_stylist() {
+        stylists.publish(&repository)?;
+    }
+    let follow_stylist = stylists.follow(repository.clone(), seen);
     let server = ServerInfo { name: "hemline", version: env!("CARGO_PKG_VERSION") };
     let is_up = readiness.dependency(STORE, &metrics);
     let is_up = if args.serves_without_store() { is_up } else { is_up.with_latch(readiness.latch(STORE)) };
     let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
+    let shared = Arc::new(handler.clone());
     let writer = Writer::start(store.clone(), WAITING_EVENTS, args.store_timeout);
-    let routes = events::routes(Arc::new(handler.clone()), writer)?;
+    let routes = events::routes(shared.clone(), writer)?.merge(stylist::routes(shared));
     let retention = args.retention.clone();
     let background = async move {
         begin.send_replace(true);
-        tokio::join!(look_after(&store, &is_up), facts.watch(), retention::keep(&retention, store.as_ref()), follow);
+        let (kept, stylist) = (retention::keep(&retention, store.as_ref()), follow_stylist);
+        tokio::join!(look_after(&store, &is_up), facts.watch(), kept, follow, stylist);
     };
     Ok(Started { handler, routes, background })
 }
@@ -144,7 +155,9 @@ async fn look_after(store: &Guard, is_up: &Dependency) {
 /// Makes a recommender of the bundle that lies in its place, at start and whenever a new one lies there.
 struct Bundles {
     args: Args,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
+    /// Told of each bundle whether it has a stylist, where that is to be published.
+    has_stylist: watch::Sender<bool>,
     facts: Arc<Facts>,
     metrics: Metrics,
     dependencies: Arc<Dependencies>,
@@ -169,6 +182,7 @@ impl Bundles {
         let towers = towers.map_err(|error| format!("--workers: {error}"))?;
         let rankers = Rankers::new(args, &bundle, &self.metrics, &retrieval, &self.dependencies, &self.known)?;
         let (rankers, follow) = rankers;
+        self.has_stylist.send_replace(args.has_stylist() && manifest.stylist.is_some());
         Ok(Arc::new(Recommender {
             metadata: wire::metadata(&args.server.model_name, &bundle),
             bounds: Bounds {

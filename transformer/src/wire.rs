@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 
 use crate::{instance::Instance, rank::ARTICLE_IDS};
 
-const CUSTOMER_ID: &str = "customer_id";
-const TRANSACTION_DATE: &str = "transaction_date";
+pub(crate) const CUSTOMER_ID: &str = "customer_id";
+pub(crate) const TRANSACTION_DATE: &str = "transaction_date";
 const QUERY_EMB: &str = "query_emb";
 const MONTH_SIN: &str = "month_sin";
 const MONTH_COS: &str = "month_cos";
-const OPTIONS: &str = "options";
+pub(crate) const OPTIONS: &str = "options";
 /// Output: score by position, `[B, K]`.
 pub(crate) const SCORES: &str = "scores";
 /// Output: where a row's list ends, `[B]`.
@@ -92,14 +92,15 @@ pub(crate) fn metadata(name: &str, bundle: &Bundle) -> ModelMetadata {
 /// # Errors
 /// No rows, too many, tensors that disagree on how many, or an `options` that is no instance.
 pub(crate) fn read_instances(request: &InferRequest, limit: usize) -> Result<Vec<Instance>> {
-    let rows = rows(request)?;
-    if rows == 0 || rows > limit {
-        return Err(Error::invalid(format!("expected 1 to {limit} rows, got {rows}")));
-    }
+    let rows = rows(request, limit)?;
     (0..rows).map(|row| read_instance(request, row).map_err(|error| at_row(error, row))).collect()
 }
 
-fn rows(request: &InferRequest) -> Result<usize> {
+/// How many rows a request has, of at most `limit`.
+///
+/// # Errors
+/// None, too many, or tensors that disagree on how many.
+pub(crate) fn rows(request: &InferRequest, limit: usize) -> Result<usize> {
     let mut rows: Option<(&str, usize)> = None;
     for tensor in &request.inputs {
         let (name, count) = (tensor.name(), tensor.shape().first().copied().unwrap_or_default());
@@ -113,21 +114,17 @@ fn rows(request: &InferRequest) -> Result<usize> {
             None => rows = Some((name, count)),
         }
     }
-    Ok(rows.map_or(0, |(_, count)| count))
+    let rows = rows.map_or(0, |(_, count)| count);
+    if rows == 0 || rows > limit {
+        return Err(Error::invalid(format!("expected 1 to {limit} rows, got {rows}")));
+    }
+    Ok(rows)
 }
 
 fn read_instance(request: &InferRequest, row: usize) -> Result<Instance> {
-    let bytes = |name: &str| request.input(name).and_then(Tensor::as_bytes).and_then(|data| data.get(row));
-    let text = |name: &str| match bytes(name).map(std::str::from_utf8) {
-        Some(Ok(text)) => Ok(Some(text.to_owned())),
-        Some(Err(_)) => Err(Error::invalid(format!("field `{name}`: expected UTF-8 text"))),
-        None => Ok(None),
-    };
+    let text = |name: &str| text(request, name, row);
     let number = |name: &str| request.input(name).and_then(Tensor::as_f32).and_then(|data| data.get(row).copied());
-    let mut instance = match bytes(OPTIONS) {
-        Some(json) if !json.trim_ascii().is_empty() => Instance::from_json(json)?,
-        _ => Instance::default(),
-    };
+    let mut instance = options(request, row).map_or_else(|| Ok(Instance::default()), Instance::from_json)?;
     if let Some(customer_id) = text(CUSTOMER_ID)? {
         instance.customer_id = customer_id;
     }
@@ -139,6 +136,28 @@ fn read_instance(request: &InferRequest, row: usize) -> Result<Instance> {
         instance.query_emb = tensor.as_f32().map(|data| data[row * size..(row + 1) * size].to_vec());
     }
     Ok(instance)
+}
+
+/// A row's element of an input of bytes.
+fn bytes<'a>(request: &'a InferRequest, name: &str, row: usize) -> Option<&'a [u8]> {
+    request.input(name).and_then(Tensor::as_bytes).and_then(|data| data.get(row))
+}
+
+/// A row's text in an input, where that is given.
+///
+/// # Errors
+/// It is no UTF-8.
+pub(crate) fn text(request: &InferRequest, name: &str, row: usize) -> Result<Option<String>> {
+    match bytes(request, name, row).map(std::str::from_utf8) {
+        Some(Ok(text)) => Ok(Some(text.to_owned())),
+        Some(Err(_)) => Err(Error::invalid(format!("field `{name}`: expected UTF-8 text"))),
+        None => Ok(None),
+    }
+}
+
+/// The JSON in a row's `options`, where there is any.
+pub(crate) fn options(request: &InferRequest, row: usize) -> Option<&[u8]> {
+    bytes(request, OPTIONS, row).filter(|json| !json.trim_ascii().is_empty())
 }
 
 /// Says which row a caller's mistake is in. Other failures are not about a row.

@@ -21,7 +21,7 @@ const MAX_COLUMNS: usize = 32;
 const MAX_VALUES: usize = 1000;
 
 /// The columns that a filter can name, in the order of the article table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Columns(Arc<[(String, Kind)]>);
 
 impl Columns {

@@ -5,7 +5,7 @@ use std::fmt;
 use dataplane::Error;
 
 /// What an answer without the store lacks.
-const WITHOUT_STORE: &str = "store: purchases unknown";
+pub(crate) const WITHOUT_STORE: &str = "store: purchases unknown";
 
 /// Who ordered a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
