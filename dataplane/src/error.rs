@@ -38,6 +38,8 @@ pub enum Kind {
     Unimplemented,
     /// A control call, where control calls are off.
     ControlDisabled,
+    /// What is asked for is told to nobody, unless whoever runs the server says so.
+    Forbidden,
     /// A model could not be loaded; what was loaded before serves on.
     LoadFailed,
     /// Not ready yet, or draining.
@@ -77,7 +79,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, for tests and documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::MalformedBody,
         Self::InvalidArgument,
         Self::UnknownModel,
@@ -90,6 +92,7 @@ impl Kind {
         Self::Overloaded,
         Self::Unimplemented,
         Self::ControlDisabled,
+        Self::Forbidden,
         Self::LoadFailed,
         Self::NotReady,
         Self::DeadlineExceeded,
@@ -126,6 +129,7 @@ impl Kind {
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED, "overloaded"),
             Self::Unimplemented => (StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "unimplemented"),
             Self::ControlDisabled => (StatusCode::FORBIDDEN, PERMISSION_DENIED, "control_disabled"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, PERMISSION_DENIED, "forbidden"),
             Self::LoadFailed => (StatusCode::CONFLICT, FAILED_PRECONDITION, "load_failed"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "not_ready"),
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED, "deadline_exceeded"),

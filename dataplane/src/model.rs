@@ -13,8 +13,9 @@ use crate::{
     v1::{TensorsCodec, V1Codec},
 };
 
-/// A model: it tells what it takes and gives, and answers requests that fit. A route of one's own may ask whether a model is one of its own
-/// kind ([`Any`]), and then ask it for more.
+/// A model: it tells what it takes and gives, and answers requests that fit.
+///
+/// It is [`Any`] too: who gave a server a model of their own finds it again behind the repository's `dyn Model`, whichever is served now.
 #[async_trait]
 pub trait Model: Any + Send + Sync {
     /// Its name, versions, inputs and outputs. The handler core checks every request against them.
