@@ -17,12 +17,17 @@ pub const ARTICLES: &str = "retrieval/articles.arrow";
 
 /// The column of ids.
 pub(crate) const ARTICLE_ID: &str = "article_id";
+/// The columns of texts of their own in each row.
+const PROD_NAME: &str = "prod_name";
+const DETAIL_DESC: &str = "detail_desc";
+const IMAGE: &str = "image";
 
 /// What is known of every article.
 pub struct Articles {
     ids: StringArray,
     prod_names: StringArray,
     detail_descs: StringArray,
+    images: Option<StringArray>,
     attributes: Vec<Attribute>,
     columns: Vec<(String, Column)>,
     embeddings: Embeddings,
@@ -58,8 +63,9 @@ impl Articles {
         let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
         Ok(Self {
             ids,
-            prod_names: table.strings("prod_name")?,
-            detail_descs: table.strings("detail_desc")?,
+            prod_names: table.strings(PROD_NAME)?,
+            detail_descs: table.strings(DETAIL_DESC)?,
+            images: table.has(IMAGE).then(|| table.strings(IMAGE)).transpose()?,
             attributes: attributes.iter().map(attribute).collect::<Result<_, BundleError>>()?,
             columns: Column::all(&table)?,
             embeddings: Embeddings::of(&table, manifest.retrieval.embedding_size)?,
@@ -102,6 +108,27 @@ impl Articles {
     #[must_use]
     pub fn detail_desc(&self, row: u32) -> &str {
         self.detail_descs.value(row as usize)
+    }
+
+    /// A column of texts by row, whichever it is; nothing where the bundle does not have it, or has it as numbers.
+    #[must_use]
+    pub fn text(&self, name: &str, row: u32) -> Option<&str> {
+        let row = row as usize;
+        let texts = match name {
+            ARTICLE_ID => Some(&self.ids),
+            PROD_NAME => Some(&self.prod_names),
+            DETAIL_DESC => Some(&self.detail_descs),
+            IMAGE => self.images.as_ref(),
+            _ => match self.column(name)? {
+                Column::Dictionary(column) => {
+                    let code = usize::try_from(column.keys().values()[row]).ok()?;
+                    return Some(column.values().as_string::<i32>().value(code));
+                }
+                Column::Texts(texts) => Some(texts),
+                Column::Ids | Column::Numbers(_) => None,
+            },
+        };
+        texts.map(|texts| texts.value(row))
     }
 
     /// An attribute's value by row, for one of the attributes that [`Articles::open`] was given.

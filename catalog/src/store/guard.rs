@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Failure, Fresh, Store, StoreError};
+use super::{Account, Count, Failure, Fresh, Profile, Since, Store, StoreError, Told};
 use crate::events::{Event, Kind};
 
 /// Questions that must fail in a row before the store counts as away.
@@ -110,7 +110,8 @@ impl Store for Guard {
         fresh
     }
 
-    /// A store that can't be written to may still be read, most of all where a replica is: only questions tell whether it is away.
+    /// A store that can't be written to may still be read, most of all where a replica is: only what recommendations ask tells whether it is
+    /// away. Nor does a shop's long question: one that is late takes nobody else's answer.
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
         self.ready()?;
         self.store.record(events, within).await
@@ -123,6 +124,26 @@ impl Store for Guard {
     async fn expire(&self, kind: Kind, before: Timestamp, most: u32) -> Result<u64, StoreError> {
         self.ready()?;
         self.store.expire(kind, before, most).await
+    }
+
+    async fn customers(&self, prefix: &str, most: u32, within: Duration) -> Result<Vec<Profile>, StoreError> {
+        self.ready()?;
+        self.store.customers(prefix, most, within).await
+    }
+
+    async fn account(&self, customer_id: &str, most: u32, within: Duration) -> Result<Account, StoreError> {
+        self.ready()?;
+        self.store.account(customer_id, most, within).await
+    }
+
+    async fn counts(&self, since: &Since, span: Duration, within: Duration) -> Result<Vec<Count>, StoreError> {
+        self.ready()?;
+        self.store.counts(since, span, within).await
+    }
+
+    async fn latest(&self, since: &Since, most: u32, within: Duration) -> Result<Vec<Told>, StoreError> {
+        self.ready()?;
+        self.store.latest(since, most, within).await
     }
 
     async fn changes(&self, changed: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {
@@ -146,7 +167,7 @@ mod tests {
     use super::{Guard, MISSES};
     use crate::{
         events::{Event, Kind},
-        store::{Failure, Fresh, OutOfStock, Store, StoreError},
+        store::{Account, Count, Failure, Fresh, OutOfStock, Profile, Since, Store, StoreError, Told},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -181,6 +202,22 @@ mod tests {
 
         async fn expire(&self, _: Kind, _: Timestamp, _: u32) -> Result<u64, StoreError> {
             self.result().map(|()| 0)
+        }
+
+        async fn customers(&self, _: &str, _: u32, _: Duration) -> Result<Vec<Profile>, StoreError> {
+            self.result().map(|()| Vec::new())
+        }
+
+        async fn account(&self, _: &str, _: u32, _: Duration) -> Result<Account, StoreError> {
+            self.result().map(|()| Account::default())
+        }
+
+        async fn counts(&self, _: &Since, _: Duration, _: Duration) -> Result<Vec<Count>, StoreError> {
+            self.result().map(|()| Vec::new())
+        }
+
+        async fn latest(&self, _: &Since, _: u32, _: Duration) -> Result<Vec<Told>, StoreError> {
+            self.result().map(|()| Vec::new())
         }
 
         async fn changes(&self, _: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {}

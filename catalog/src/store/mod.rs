@@ -13,6 +13,7 @@ mod customer;
 mod error;
 mod guard;
 mod postgres;
+mod shop;
 mod sqlite;
 mod stock;
 mod url;
@@ -22,6 +23,7 @@ pub use customer::{Customer, TOUCHES, Touch};
 pub use error::{Failure, StoreError};
 pub use guard::Guard;
 pub use postgres::Postgres;
+pub use shop::{Account, Count, Profile, Purchase, Since, Told};
 pub use sqlite::Sqlite;
 pub use stock::OutOfStock;
 pub use url::StoreUrl;
@@ -63,6 +65,30 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store fails.
     async fn expire(&self, kind: Kind, before: Timestamp, most: u32) -> Result<u64, StoreError>;
+
+    /// At most `most` customers whose ids begin with `prefix`, by id; some who bought of late, last first, where it is empty.
+    ///
+    /// # Errors
+    /// The store fails, or has no answer within `within`.
+    async fn customers(&self, prefix: &str, most: u32, within: Duration) -> Result<Vec<Profile>, StoreError>;
+
+    /// One customer or visitor, with at most `most` purchases.
+    ///
+    /// # Errors
+    /// As [`Store::customers`].
+    async fn account(&self, customer_id: &str, most: u32, within: Duration) -> Result<Account, StoreError>;
+
+    /// How often each kind of event was told, by ranker and time span of this length, which counts in whole seconds; in that order.
+    ///
+    /// # Errors
+    /// As [`Store::customers`].
+    async fn counts(&self, since: &Since, span: Duration, within: Duration) -> Result<Vec<Count>, StoreError>;
+
+    /// The last events that were told, at most `most`, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::customers`].
+    async fn latest(&self, since: &Since, most: u32, within: Duration) -> Result<Vec<Told>, StoreError>;
 
     /// Hears whose profile was changed, for as long as it is polled: says the id, or nothing where it may be anybody's. A store that can't
     /// tell says nothing ever.

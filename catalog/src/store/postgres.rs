@@ -21,11 +21,13 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Customer, Failure, Fresh, Store, StoreError, asked,
+    Account, Count, Customer, Failure, Fresh, Profile, Since, Store, StoreError, Told, asked,
     customer::{DISMISSED, Done, TOUCHES},
     stock::{Change, Stock},
 };
 use crate::events::{Event, Kind};
+
+mod shop;
 
 /// How many migrations stand in `catalog/migrations/postgres/`.
 const SCHEMA_VERSION: i64 = 1;
@@ -256,6 +258,25 @@ impl Store for Postgres {
     async fn expire(&self, kind: Kind, before: Timestamp, most: u32) -> Result<u64, StoreError> {
         let statement = sqlx::query(EXPIRE).bind(kind.name()).bind(before.to_string()).bind(i64::from(most));
         Ok(statement.execute(&self.writes).await?.rows_affected())
+    }
+
+    async fn customers(&self, prefix: &str, most: u32, within: Duration) -> Result<Vec<Profile>, StoreError> {
+        if prefix.contains('\0') {
+            return Ok(Vec::new()); // no id has one, and neither store could be asked for it
+        }
+        self.find_customers(prefix, most, within).await
+    }
+
+    async fn account(&self, customer_id: &str, most: u32, within: Duration) -> Result<Account, StoreError> {
+        self.read_account(asked(customer_id), most, within).await
+    }
+
+    async fn counts(&self, since: &Since, span: Duration, within: Duration) -> Result<Vec<Count>, StoreError> {
+        self.count(since, span, within).await
+    }
+
+    async fn latest(&self, since: &Since, most: u32, within: Duration) -> Result<Vec<Told>, StoreError> {
+        self.read_latest(since, most, within).await
     }
 
     async fn changes(&self, changed: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {

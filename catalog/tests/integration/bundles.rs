@@ -38,6 +38,17 @@ fn a_bundle_is_read_as_it_was_written() {
     let colour = articles.attribute("colour_group_name").unwrap();
     assert_eq!([colour(0), colour(4), colour(5)], ["Red", "Black", "Blå"]);
     assert!(articles.attribute("prod_name").is_none());
+    let id = article_id(4);
+    for (column, text) in [
+        ("article_id", Some(id.as_str())),
+        ("prod_name", Some("Product 4")),
+        ("colour_group_name", Some("Black")),
+        ("image", None),
+        ("embedding", None),
+        ("no such column", None),
+    ] {
+        assert_eq!(articles.text(column, 4), text, "{column}");
+    }
 }
 
 #[test]

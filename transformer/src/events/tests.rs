@@ -14,7 +14,7 @@ use axum::{
 };
 use catalog::{
     events::{Event, Kind},
-    store::{Failure, Fresh, Store, StoreError, Unrecorded, Writer},
+    store::{Account, Count, Failure, Fresh, Profile, Since, Store, StoreError, Told, Unrecorded, Writer},
 };
 use clap::Parser;
 use dataplane::{Handler, config::ServerArgs, handler::ServerInfo, metrics::Metrics, repository::Repository};
@@ -67,6 +67,22 @@ impl Store for Scripted {
 
     async fn expire(&self, _: Kind, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn customers(&self, _: &str, _: u32, _: Duration) -> Result<Vec<Profile>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn account(&self, _: &str, _: u32, _: Duration) -> Result<Account, StoreError> {
+        Ok(Account::default())
+    }
+
+    async fn counts(&self, _: &Since, _: Duration, _: Duration) -> Result<Vec<Count>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn latest(&self, _: &Since, _: u32, _: Duration) -> Result<Vec<Told>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn changes(&self, _: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {}

@@ -13,16 +13,6 @@ use catalog::{
 };
 use jiff::Timestamp;
 
-mod postgres;
-mod sqlite;
-mod world;
-
-use world::World;
-
-const SECOND: Duration = Duration::from_secs(1);
-/// More than anything takes here, also on a machine that is busy with something else.
-const IN_TIME: Duration = Duration::from_secs(10);
-
 /// A test for each store.
 macro_rules! on_every_store {
     ($($name:ident)*) => {
@@ -34,6 +24,17 @@ macro_rules! on_every_store {
         }
     };
 }
+
+mod postgres;
+mod shop;
+mod sqlite;
+mod world;
+
+use world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// More than anything takes here, also on a machine that is busy with something else.
+const IN_TIME: Duration = Duration::from_secs(10);
 
 on_every_store! {
     a_customer_has_an_age_and_purchases_and_a_stranger_neither
