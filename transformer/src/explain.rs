@@ -26,6 +26,9 @@ pub(crate) struct Explanation {
     /// The way of the article that was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     article: Option<Box<Trace>>,
+    /// All that the ranker was asked about, in the order of retrieval, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<Vec<Listed>>,
 }
 
 /// Why an article stands where it does.
@@ -38,6 +41,19 @@ struct Explained {
     features: Map<String, Value>,
     /// The ranker's words, or its object where they are one; nothing where it had none for it.
     explanation: Option<Value>,
+}
+
+/// A candidate, before and after ranking.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Listed {
+    article_id: String,
+    sources: Vec<Source>,
+    /// Its place among the candidates, from 1.
+    retrieval_rank: u32,
+    /// Inner product of the query and its embedding.
+    retrieval_score: f64,
+    /// The ranker's; nothing where it did not score it.
+    score: Option<f64>,
 }
 
 /// How an article came to be a candidate.
@@ -67,6 +83,8 @@ pub(crate) struct Whole<'a> {
     pub(crate) explained: usize,
     /// How many the list has.
     pub(crate) k: usize,
+    /// The ranker's scores by candidate, where all candidates are to be told.
+    pub(crate) told: Option<&'a [Option<f32>]>,
 }
 
 /// Asks the ranker why the best are that, and why the article is not that the candidates' trace is of.
@@ -95,7 +113,19 @@ pub(crate) async fn explain(
         }
     }
     explained.truncate(best.len());
-    Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained, article: trace })
+    let listed = whole.told.map(|scores| listed(articles, &candidates.found, scores));
+    Ok(Explanation { ranker: ranker.name().to_owned(), articles: explained, article: trace, candidates: listed })
+}
+
+fn listed(articles: &Articles, found: &[Candidate], scores: &[Option<f32>]) -> Vec<Listed> {
+    let each = found.iter().zip(scores).map(|(candidate, score)| Listed {
+        article_id: articles.id(candidate.row).to_owned(),
+        sources: candidate.sources(),
+        retrieval_rank: candidate.rank + 1,
+        retrieval_score: widened(candidate.score),
+        score: score.map(widened),
+    });
+    each.collect()
 }
 
 async fn all_explained(

@@ -63,6 +63,9 @@ pub(crate) struct Instance {
     /// The id of an article whose way is to be told beside explanations.
     #[validate(length(min = 1, max = 256, message = "expected 1 to 256 characters"))]
     pub(crate) article_id: Option<String>,
+    /// Whether all candidates are to be told beside explanations.
+    #[serde(default)]
+    pub(crate) candidates: bool,
     /// The ranker to use.
     #[validate(custom(function = "check_ranker", use_context))]
     pub(crate) ranker: Option<String>,
@@ -126,16 +129,17 @@ impl Instance {
         self.filter.as_ref().map(|conditions| conditions.check(columns)).transpose()
     }
 
-    /// Checks that an article's way is asked for where it is told.
+    /// Checks that an article's way and the candidates are asked for where they are told.
     ///
     /// # Errors
     /// Nothing is explained.
     pub(crate) fn check_traced(&self, explain: bool) -> Result<()> {
-        match &self.article_id {
-            Some(_) if !explain => {
-                Err(Error::invalid("field `article_id`: expected only where explanations are asked for"))
+        let asked = [("article_id", self.article_id.is_some()), ("candidates", self.candidates)];
+        match asked.into_iter().find(|(_, asked)| *asked && !explain) {
+            Some((field, _)) => {
+                Err(Error::invalid(format!("field `{field}`: expected only where explanations are asked for")))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

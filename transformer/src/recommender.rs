@@ -142,7 +142,8 @@ impl Recommender {
             let scores = by_candidate.as_deref().unwrap_or_default();
             let (articles, all) = (&self.retrieval.articles, order(&candidates.found, scores, usize::MAX));
             let scored = scores.iter().flatten().count();
-            let whole = Whole { all: &all, scored, explained: question.explained(), k: answer.k };
+            let told = question.instance.candidates.then_some(scores);
+            let whole = Whole { all: &all, scored, explained: question.explained(), k: answer.k, told };
             let explanation = explain(ranker, plan, articles, whole, &mut candidates, context);
             answer.explanation = Some(Box::pin(explanation).await?);
             step.ended("explain");
