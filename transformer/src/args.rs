@@ -53,6 +53,10 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_RETENTION", value_name = "KIND=DURATION", value_delimiter = ';')]
     pub(crate) retention: Vec<Retention>,
 
+    /// Tell customers' ids, ages and purchases to whoever asks: `GET /v1/customers`, and the last events of `GET /v1/interactions`
+    #[arg(long, env = "HEMLINE_CUSTOMER_SEARCH", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
+    pub(crate) customer_search: bool,
+
     /// The predictor that ranks: host, host:port, http://host:port or https://host:port
     #[arg(long, env = "PREDICTOR_HOST")]
     pub(crate) predictor_host: String,

@@ -4,7 +4,8 @@
 //! [`customer`], [`history`], [`query`], [`neighbours`], [`filter`], [`features`], [`rank`], [`order`]; [`recommender`] goes through them, and
 //! down the [`ladder`] of the [`rankers`] that can answer; [`explain`] and [`trace`] say why and why not, where it is asked. [`wire`] and [`instance`] say how a
 //! request and its answer look. What must be known as of now are its [`facts`]; what customers do meanwhile is told as [`events`], and
-//! kept as long as [`retention`] says. The [`stylist`] is a model of its own beside all that.
+//! kept as long as [`retention`] says. The [`stylist`] is a model of its own beside all that; what a page shows beside recommendations is the
+//! [`shop`]'s.
 
 mod args;
 mod candidates;
@@ -24,6 +25,7 @@ mod rank;
 mod rankers;
 mod recommender;
 mod retention;
+mod shop;
 mod start;
 mod stylist;
 mod trace;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,8 @@ pub(crate) struct Ranker {
     plan: RwLock<Option<Known>>,
     /// When it last refused a request whatever was done about it.
     refused: Mutex<Option<Instant>>,
+    /// How many candidates it scored when it left some out; 0 where it scored all, or was not asked yet.
+    most: AtomicUsize,
 }
 
 /// A plan, or what speaks against any.
@@ -88,6 +93,7 @@ impl Ranker {
             numbers,
             plan: RwLock::default(),
             refused: Mutex::default(),
+            most: AtomicUsize::new(0),
         }
     }
 
@@ -166,8 +172,24 @@ impl Ranker {
         let answered = response.output(ARTICLE_IDS).filter(|_| sent_ids).map_or(ids.len(), |ids| ids.data().len());
         let scores = self.read(&response, answered).and_then(|scores| join(&ids, scores, &response, sent_ids));
         let scores = scores.map_err(|reason| self.predictor.invalid(reason))?;
+        self.scored(&scores);
         let (degraded, defaults) = told(&response.parameters);
         Ok(Scores { scores, degraded, defaults, version: response.model_version })
+    }
+
+    /// How many candidates it scores at most, as far as its answers tell.
+    pub(crate) fn most(&self) -> Option<usize> {
+        Some(self.most.load(Ordering::Relaxed)).filter(|&most| most > 0)
+    }
+
+    /// Learns from an answer how many it scores. One that was asked about no more than that says nothing of it.
+    fn scored(&self, scores: &[Option<f32>]) {
+        let scored = scores.iter().flatten().count();
+        if scored < scores.len() {
+            self.most.store(scored, Ordering::Relaxed);
+        } else if scored > self.most.load(Ordering::Relaxed) {
+            self.most.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether the ranker of this plan explains.

@@ -38,6 +38,7 @@ use crate::{
     },
     recommender::Recommender,
     retention,
+    shop::{self, Shop},
     stylist::{self, Stylists},
     wire,
 };
@@ -95,7 +96,16 @@ pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()
     let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
     let shared = Arc::new(handler.clone());
     let writer = Writer::start(store.clone(), WAITING_EVENTS, args.store_timeout);
-    let routes = events::routes(shared.clone(), writer)?.merge(stylist::routes(shared));
+    let shop = shop::routes(Shop {
+        handler: shared.clone(),
+        model: args.server.model_name.clone(),
+        facts: facts.clone(),
+        store: store.clone(),
+        timeout: args.store_timeout,
+        tells_customers: args.customer_search,
+        places: Shop::places(),
+    });
+    let routes = events::routes(shared.clone(), writer)?.merge(stylist::routes(shared)).merge(shop);
     let retention = args.retention.clone();
     let background = async move {
         begin.send_replace(true);

@@ -117,6 +117,18 @@ impl Policy {
         }
     }
 
+    /// The active ranker; of several the one with the largest share, the first of equals.
+    pub(crate) fn active(&self) -> &str {
+        let larger = |a: &'_ (String, f64), b: &'_ (String, f64)| b.1 > a.1;
+        let largest = self.active.0.iter().reduce(|a, b| if larger(a, b) { b } else { a });
+        largest.map_or("", |(name, _)| name)
+    }
+
+    /// The part of the customers whom no other line concerns for whom this one ranks, 0 to 1.
+    pub(crate) fn share(&self, name: &str) -> f64 {
+        self.active.0.iter().filter(|(active, _)| active == name).map(|(_, share)| share).sum()
+    }
+
     /// Who is asked where these have failed, in this order.
     pub(crate) fn fallback<'a>(&'a self, chosen: &'a str) -> impl Iterator<Item = &'a str> {
         self.fallback.iter().map(String::as_str).filter(move |name| *name != chosen)

@@ -41,6 +41,11 @@ impl Table {
         &self.names
     }
 
+    /// Which of them answers whom.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Who is asked: the one that the request names, else the policy's choice for this customer, and then those that stand in for it.
     pub(crate) fn route<'a>(
         &'a self,

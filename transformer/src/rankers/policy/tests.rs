@@ -36,6 +36,15 @@ fn shares_are_kept_and_a_customer_stays_where_they_are() {
 }
 
 #[test]
+fn the_active_ranker_is_the_one_of_most_customers_and_shares_are_parts_of_them() {
+    for (active, expected) in [("", "ranking"), ("llm", "llm"), ("gbdt=1,llm=3", "llm"), ("gbdt=2,llm=2", "gbdt")] {
+        assert_eq!(policy(active, "", "", "").active(), expected, "{active}");
+    }
+    let policy = policy("gbdt=1,llm=3", "", "", "other");
+    assert_eq!(["gbdt", "llm", "other"].map(|name| policy.share(name)), [0.25, 0.75, 0.0]);
+}
+
+#[test]
 fn where_a_share_grows_nobody_leaves_it() {
     let (small, large) = (policy("gbdt=95,llm=5", "", "", ""), policy("gbdt=80,llm=20", "", "", ""));
     let moved = customers().filter(|id| small.choose(id, None).0 == "llm" && large.choose(id, None).0 != "llm");
