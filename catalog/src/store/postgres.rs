@@ -1,14 +1,7 @@
 //! PostgreSQL, and what speaks its protocol: for any number of servers. Everything it is asked is one prepared statement, one round trip,
 //! and no session state: a pooler in transaction mode may stand between.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,7 +20,10 @@ use super::{
 };
 use crate::events::{Event, Kind};
 
+mod faults;
 mod shop;
+
+use faults::Faults;
 
 /// How many migrations stand in `catalog/migrations/postgres/`.
 const SCHEMA_VERSION: i64 = 1;
@@ -341,33 +337,6 @@ fn pool(options: &PgConnectOptions, connections: u32, faults: &Arc<Faults>) -> P
         .max_lifetime(Duration::from_secs(600))
         .acquire_timeout(Duration::from_secs(10)) // a question's own deadline is earlier
         .connect_lazy_with(options)
-}
-
-/// When a connection was last found broken. Those that are older are not used again: what broke one broke them all.
-#[derive(Debug)]
-struct Faults {
-    begun: Instant,
-    /// Microseconds after `begun`.
-    last: AtomicU64,
-}
-
-impl Faults {
-    fn new() -> Self {
-        Self { begun: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn now(&self) {
-        self.last.fetch_max(self.elapsed(), Ordering::AcqRel);
-    }
-
-    fn is_after_the_last(&self, age: Duration) -> bool {
-        let opened = self.elapsed().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-        opened >= self.last.load(Ordering::Acquire)
-    }
-
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
 }
 
 /// A connection while something is asked on it. One that is given up in the middle is closed, not drained: the server then ends what it
