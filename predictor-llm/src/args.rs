@@ -36,6 +36,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) spending: SpendingArgs,
 
+    #[command(flatten)]
+    pub(crate) stylist: StylistArgs,
+
     /// What to answer where the LLM as a whole can't be had
     #[arg(long, env = "HEMLINE_ON_LLM_FAILURE", value_enum, default_value_t = OnLlmFailure::Degrade)]
     pub(crate) on_llm_failure: OnLlmFailure,
@@ -132,6 +135,27 @@ pub(crate) struct SpendingArgs {
     pub(crate) max_cost_per_minute: Option<f64>,
 }
 
+/// The second model.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct StylistArgs {
+    /// Whether outfits are put together too, as a second model
+    #[arg(long, env = "HEMLINE_LLM_STYLIST", value_enum, default_value_t = Switch::On)]
+    pub(crate) stylist: Switch,
+
+    /// Name of that model
+    #[arg(long, env = "HEMLINE_LLM_STYLIST_MODEL", value_name = "NAME", default_value = "stylist", value_parser = model_name)]
+    pub(crate) stylist_model: String,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
+}
+
 /// How candidates are scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Strategy {
@@ -182,6 +206,15 @@ pub(crate) enum SelfTest {
 
 fn number(text: &str, most: f64, expected: &str) -> Result<f64, String> {
     text.parse().ok().filter(|number| (0.0..=most).contains(number)).ok_or_else(|| format!("expected {expected}"))
+}
+
+/// A name that every path can hold, as `--model-name` is one.
+fn model_name(text: &str) -> Result<String, String> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=253).contains(&text.len()) && text.bytes().all(valid) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 253 letters, digits, `-`, `_` or `.`".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -31,7 +31,7 @@ pub(crate) async fn explain(scorer: &Scorer, rows: &[Row], asking: &Asking) -> R
 }
 
 async fn one(scorer: &Scorer, prompt: &Prompt, asking: &Asking) -> Result<String, Missed> {
-    let ask = Ask { prompt, form: Form::Text, max_tokens: ANSWER };
+    let ask = Ask::new(prompt, Form::Text, ANSWER);
     let chat = timeout_at(asking.until, scorer.llm.complete(ask, asking)).await;
     Ok(sentences(&chat.unwrap_or_else(|_| Err(Miss::Deadline.into()))?)?)
 }

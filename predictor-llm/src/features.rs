@@ -14,13 +14,21 @@ pub(crate) enum Form {
     Probability,
     /// A label, with the probabilities of others.
     Label,
+    /// An outfit, told as it is written: JSON where the API has that, text elsewhere.
+    Outfit,
 }
 
 /// What one call has beside the standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// `response_format` with a JSON schema.
+    /// `response_format` with the JSON schema of a probability.
     pub(crate) structured: bool,
+    /// The same with that of an outfit, which has more to refuse.
+    pub(crate) outfit: bool,
+    /// `stream`: the answer comes in pieces.
+    pub(crate) streamed: bool,
+    /// `stream_options` that ask for the usage behind them.
+    pub(crate) counted: bool,
     /// `chat_template_kwargs` that ask a thinking model not to think.
     pub(crate) unthinking: bool,
     /// `max_tokens`, as most servers call the limit; OpenAI's thinking models take `max_completion_tokens` only.
@@ -31,6 +39,9 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) struct Features {
     structured: Feature,
+    outfit: Feature,
+    streamed: Feature,
+    counted: Feature,
     unthinking: Feature,
     max_tokens: Feature,
 }
@@ -44,6 +55,8 @@ struct Feature {
     state: AtomicU8,
 }
 
+/// What a refusal of a schema says.
+const SCHEMA: [&str; 3] = ["response_format", "json_schema", "grammar"];
 /// Sent, and left out if it is refused.
 const UNTESTED: u8 = 0;
 /// A call with it was answered, or it is sent whatever comes.
@@ -87,7 +100,10 @@ impl Features {
             StructuredOutput::Off => REFUSED,
         };
         Self {
-            structured: Feature::new("response_format", &["response_format", "json_schema", "grammar"], structured),
+            structured: Feature::new("response_format", &SCHEMA, structured),
+            outfit: Feature::new("response_format of an outfit", &SCHEMA, structured),
+            streamed: Feature::new("stream", &["stream"], UNTESTED),
+            counted: Feature::new("stream_options", &["stream_options", "include_usage"], UNTESTED),
             unthinking: Feature::new("chat_template_kwargs", &["chat_template_kwargs", "enable_thinking"], UNTESTED),
             max_tokens: Feature::new("max_tokens", &["max_completion_tokens"], UNTESTED),
         }
@@ -102,6 +118,9 @@ impl Features {
     pub(crate) fn wanted(&self, form: Form) -> Options {
         Options {
             structured: form == Form::Probability && self.structured.is_sent(),
+            outfit: form == Form::Outfit && self.outfit.is_sent(),
+            streamed: form == Form::Outfit && self.streamed.is_sent(),
+            counted: form == Form::Outfit && self.streamed.is_sent() && self.counted.is_sent(),
             unthinking: self.unthinking.is_sent(),
             max_tokens: self.max_tokens.is_sent(),
         }
@@ -114,17 +133,27 @@ impl Features {
         let named = |feature: &Feature, sent: bool| {
             doubtful(feature, sent) && feature.words.iter().any(|word| refusal.contains(word))
         };
-        let Options { structured, unthinking, max_tokens } = options;
+        let Options { structured, outfit, streamed, counted, unthinking, max_tokens } = options;
+        let uncounted = named(&self.counted, counted);
+        // Its name is a part of the other's.
+        let unstreamed = named(&self.streamed, streamed) && !uncounted;
         let without = Options {
             structured: structured && !named(&self.structured, structured),
+            outfit: outfit && !named(&self.outfit, outfit),
+            streamed: streamed && !unstreamed,
+            counted: counted && !uncounted && !unstreamed,
             unthinking: unthinking && !named(&self.unthinking, unthinking),
             max_tokens: max_tokens && !named(&self.max_tokens, max_tokens),
         };
         if without != options {
             return Some(without);
         }
+        let streamed = streamed && !doubtful(&self.streamed, streamed);
         let without = Options {
             structured: structured && !doubtful(&self.structured, structured),
+            outfit: outfit && !doubtful(&self.outfit, outfit),
+            streamed,
+            counted: counted && streamed && !doubtful(&self.counted, counted),
             unthinking: unthinking && !doubtful(&self.unthinking, unthinking),
             max_tokens,
         };
@@ -134,6 +163,9 @@ impl Features {
     /// A call that had these options at first was answered with those.
     pub(crate) fn learn(&self, first: Options, last: Options) {
         self.structured.learn(first.structured, last.structured);
+        self.outfit.learn(first.outfit, last.outfit);
+        self.streamed.learn(first.streamed, last.streamed);
+        self.counted.learn(first.counted, last.counted);
         self.unthinking.learn(first.unthinking, last.unthinking);
         self.max_tokens.learn(first.max_tokens, last.max_tokens);
     }
@@ -144,7 +176,15 @@ mod tests {
     use super::{Features, Form, Options};
     use crate::args::StructuredOutput;
 
-    const ALL: Options = Options { structured: true, unthinking: true, max_tokens: true };
+    const ALL: Options = Options {
+        structured: true,
+        outfit: false,
+        streamed: false,
+        counted: false,
+        unthinking: true,
+        max_tokens: true,
+    };
+    const OUTFIT: Options = Options { structured: false, outfit: true, streamed: true, counted: true, ..ALL };
 
     fn features() -> Features {
         Features::new(StructuredOutput::Auto)
@@ -159,9 +199,23 @@ mod tests {
         assert_eq!(fewer("'response_format' is unsupported"), Some(Options { structured: false, ..ALL }));
         assert_eq!(fewer("Unrecognized: chat_template_kwargs"), Some(Options { unthinking: false, ..ALL }));
         assert_eq!(fewer("Use 'max_completion_tokens' instead"), Some(Options { max_tokens: false, ..ALL }));
-        let none = Options { structured: false, unthinking: false, max_tokens: true };
+        let none = Options { structured: false, unthinking: false, ..ALL };
         assert_eq!(fewer("bad request"), Some(none));
         assert_eq!(features.fewer(none, "bad request"), None);
+    }
+
+    #[test]
+    fn of_an_answer_in_pieces_the_pieces_their_count_and_the_schema_are_refused_apart() {
+        let features = features();
+        assert_eq!(features.wanted(Form::Outfit), OUTFIT);
+        let fewer = |refusal| features.fewer(OUTFIT, refusal);
+        assert_eq!(fewer("unknown field stream_options"), Some(Options { counted: false, ..OUTFIT }));
+        assert_eq!(fewer("stream is not supported"), Some(Options { streamed: false, counted: false, ..OUTFIT }));
+        assert_eq!(fewer("json_schema: maxItems is not permitted"), Some(Options { outfit: false, ..OUTFIT }));
+        let none = Options { outfit: false, streamed: false, counted: false, unthinking: false, ..OUTFIT };
+        assert_eq!(fewer("bad request"), Some(none));
+        features.learn(OUTFIT, Options { outfit: false, ..OUTFIT });
+        assert!(features.is_structured(), "the schema of a probability may be taken all the same");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) async fn score(scorer: &Scorer, customer: &str, rows: &[Row], asking:
 
 /// The scores of one order, by label.
 async fn one(scorer: &Scorer, prompt: &Prompt, labels: usize, asking: &Asking) -> Result<Scores, Missed> {
-    let ask = Ask { prompt, form: Form::Label, max_tokens: ANSWER };
+    let ask = Ask::new(prompt, Form::Label, ANSWER);
     let probabilities = async {
         let chat = scorer.llm.complete(ask, asking).await.map_err(without_logprobs)?;
         Ok(Arc::from(by_label(&chat, labels)?))

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, Chat, Failure},
+    api::{Api, Chat, Failure, Listener},
     args::{Args, CallArgs},
     asking::Asking,
     budget::Budget,
@@ -28,6 +28,8 @@ use crate::{
     miss::{Miss, Missed},
     template::Prompt,
 };
+
+mod schema;
 
 /// What the LLM is called in metrics, logs and the health body.
 pub(crate) const NAME: &str = "llm";
@@ -45,10 +47,26 @@ const KEPT: [&str; 2] = ["authorization", "x-request-id"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) prompt: &'a Prompt,
+    /// What is asked in its place where the API takes no schema, if that is something else.
+    pub(crate) plain: Option<&'a Prompt>,
     pub(crate) form: Form,
     /// Tokens that an answer takes without a thought.
     pub(crate) max_tokens: u32,
 }
+
+impl<'a> Ask<'a> {
+    /// A question in words of its own.
+    pub(crate) fn new(prompt: &'a Prompt, form: Form, max_tokens: u32) -> Self {
+        Self { prompt, plain: None, form, max_tokens }
+    }
+
+    fn prompt(self, options: Options) -> &'a Prompt {
+        self.plain.filter(|_| !options.outfit).unwrap_or(self.prompt)
+    }
+}
+
+/// Who hears the answer while it is written, if anybody does.
+type Heard<'a> = Option<&'a mut dyn Listener>;
 
 /// The LLM.
 pub(crate) struct Llm {
@@ -139,28 +157,46 @@ impl Llm {
     /// # Errors
     /// By class, when there is no answer.
     pub(crate) async fn complete(&self, ask: Ask<'_>, asking: &Asking) -> Result<Chat, Missed> {
+        self.placed(ask, asking, None).await
+    }
+
+    /// Asks, and tells the answer as it is written.
+    ///
+    /// # Errors
+    /// By class, when there is no answer; some of it may have been heard by then.
+    pub(crate) async fn complete_aloud(
+        &self,
+        ask: Ask<'_>,
+        asking: &Asking,
+        listener: &mut dyn Listener,
+    ) -> Result<Chat, Missed> {
+        self.placed(ask, asking, Some(listener)).await
+    }
+
+    /// A call in a place among those at once.
+    async fn placed(&self, ask: Ask<'_>, asking: &Asking, mut heard: Heard<'_>) -> Result<Chat, Missed> {
         // It is never closed.
         let _place = self.places.acquire().await;
         // As the time ends, those who waited for a place get one that they can't use any more.
         if asking.remaining().is_zero() {
             return Err(Miss::Deadline.into());
         }
-        let chat = self.paid(ask, asking).await?;
+        let chat = self.paid(ask, asking, &mut heard).await?;
         if !chat.is_cut_in_thought() || self.thinks.swap(true, Ordering::Relaxed) {
             return Ok(chat);
         }
         tracing::info!(tokens = THOUGHT, "the model thinks before it answers, and has room for that from now on");
-        self.paid(ask, asking).await
+        self.paid(ask, asking, &mut heard).await
     }
 
     /// A call within the budgets.
-    async fn paid(&self, ask: Ask<'_>, asking: &Asking) -> Result<Chat, Missed> {
+    async fn paid(&self, ask: Ask<'_>, asking: &Asking, heard: &mut Heard<'_>) -> Result<Chat, Missed> {
         let bytes = ask.prompt.system.len() + ask.prompt.user.len();
         let reserved = self.budget.reserve(bytes, self.max_tokens(ask).into(), &asking.spend).map_err(|exhausted| {
             self.metrics.exhausted(exhausted.name());
             Missed { class: Miss::Budget, detail: exhausted.name().into() }
         })?;
-        let answer = self.tried(ask, asking).await;
+        let answer = self.tried(ask, asking, heard).await;
         match &answer {
             Ok(chat) => {
                 if let Some(usage) = chat.usage() {
@@ -177,11 +213,11 @@ impl Llm {
     }
 
     /// A call with its retries.
-    async fn tried(&self, ask: Ask<'_>, asking: &Asking) -> Result<Chat, Failure> {
+    async fn tried(&self, ask: Ask<'_>, asking: &Asking, heard: &mut Heard<'_>) -> Result<Chat, Failure> {
         self.retries.deposit();
         let mut done = 0;
         loop {
-            let failure = match self.admitted(ask, asking).await {
+            let failure = match self.admitted(ask, asking, heard).await {
                 Err(failure) => failure,
                 answer => return answer,
             };
@@ -196,10 +232,10 @@ impl Llm {
     }
 
     /// A call through the circuit.
-    async fn admitted(&self, ask: Ask<'_>, asking: &Asking) -> Result<Chat, Failure> {
+    async fn admitted(&self, ask: Ask<'_>, asking: &Asking, heard: &mut Heard<'_>) -> Result<Chat, Failure> {
         let permit = self.breaker.admit(asking.until);
         let permit = permit.map_err(|wait| Failure::new(Miss::CircuitOpen, format!("for {} ms", wait.as_millis())))?;
-        let answer = self.formed(ask, asking).await;
+        let answer = self.formed(ask, asking, heard).await;
         match answer.as_ref().err().and_then(|failure| failure.class.fault()) {
             Some(kind) => permit.failed(kind),
             None => permit.succeeded(),
@@ -208,11 +244,11 @@ impl Llm {
     }
 
     /// A call in a form that the API takes.
-    async fn formed(&self, ask: Ask<'_>, asking: &Asking) -> Result<Chat, Failure> {
+    async fn formed(&self, ask: Ask<'_>, asking: &Asking, heard: &mut Heard<'_>) -> Result<Chat, Failure> {
         let first = self.features.wanted(ask.form);
         let mut options = first;
         loop {
-            let failure = match self.timed(self.body(ask, options).await?, asking).await {
+            let failure = match self.timed(self.body(ask, options).await?, asking, heard).await {
                 Ok(chat) => {
                     self.features.learn(first, options);
                     return Ok(chat);
@@ -225,12 +261,21 @@ impl Llm {
     }
 
     /// A call, counted and traced.
-    async fn timed(&self, body: Vec<u8>, asking: &Asking) -> Result<Chat, Failure> {
+    async fn timed(&self, body: Vec<u8>, asking: &Asking, heard: &mut Heard<'_>) -> Result<Chat, Failure> {
         let mut outcome = Outcome { metrics: &self.metrics, begun: Instant::now(), name: "abandoned" };
         let call = asking.context.call("chat/completions", NAME);
         let headers: HeaderMap =
             call.context().outgoing_headers().filter(|(name, _)| !KEPT.contains(&name.as_str())).collect();
-        let answer = timeout(self.timeout, self.api.chat(body, headers)).await.unwrap_or_else(|_| Err(late()));
+        let answer = async {
+            match heard {
+                Some(listener) => {
+                    listener.begin();
+                    self.api.chat_aloud(body, headers, *listener).await
+                }
+                None => self.api.chat(body, headers).await,
+            }
+        };
+        let answer = timeout(self.timeout, answer).await.unwrap_or_else(|_| Err(late()));
         outcome.name = answer.as_ref().map_or_else(|failure| failure.class.name(), |_| "ok");
         call.ended(answer.as_ref().map(drop).map_err(|failure| failure.class.name()));
         answer
@@ -238,21 +283,31 @@ impl Llm {
 
     async fn body(&self, ask: Ask<'_>, options: Options) -> Result<Vec<u8>, Failure> {
         let model = self.model().await.map_err(|missed| Failure::new(missed.class, missed.detail))?;
+        let prompt = ask.prompt(options);
         let limit = if options.max_tokens { "max_tokens" } else { "max_completion_tokens" };
         let mut body = BTreeMap::from([
             ("model", json!(model)),
             (
                 "messages",
                 json!([
-                    {"role": "system", "content": ask.prompt.system},
-                    {"role": "user", "content": ask.prompt.user},
+                    {"role": "system", "content": prompt.system},
+                    {"role": "user", "content": prompt.user},
                 ]),
             ),
             ("temperature", json!(self.temperature)),
             (limit, json!(self.max_tokens(ask))),
         ]);
         if options.structured {
-            body.insert("response_format", schema());
+            body.insert("response_format", schema::purchase());
+        }
+        if options.outfit {
+            body.insert("response_format", schema::outfit());
+        }
+        if options.streamed {
+            body.insert("stream", json!(true));
+        }
+        if options.counted {
+            body.insert("stream_options", json!({"include_usage": true}));
         }
         if options.unthinking {
             body.insert("chat_template_kwargs", json!({"enable_thinking": false}));
@@ -285,16 +340,6 @@ impl Llm {
 /// The call took longer than one may.
 fn late() -> Failure {
     Failure::new(Miss::Timeout, "longer than --llm-timeout")
-}
-
-/// A number from 0 to 1 under a name that says what it is.
-fn schema() -> Value {
-    json!({"type": "json_schema", "json_schema": {"name": "purchase", "strict": true, "schema": {
-        "type": "object",
-        "properties": {"probability": {"type": "number", "minimum": 0, "maximum": 1}},
-        "required": ["probability"],
-        "additionalProperties": false,
-    }}})
 }
 
 /// Counts and times a call when it ends, also where a deadline or its caller ends it.

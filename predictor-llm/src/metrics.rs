@@ -113,6 +113,66 @@ impl LlmMetrics {
     }
 }
 
+/// What is counted of outfits. Clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct StylistMetrics {
+    requests: IntCounterVec,
+    items: IntCounterVec,
+    fallbacks: IntCounterVec,
+}
+
+impl StylistMetrics {
+    /// Registers them beside the others.
+    ///
+    /// # Errors
+    /// As [`LlmMetrics::new`].
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self> {
+        let requests = "Outfits that were asked for, by outcome: ok, why they have no items or ended early, or abandoned where the caller left.";
+        let fallbacks =
+            "What the reader of outfits made do with, by kind: for example no_summary, no_category, repeated.";
+        Ok(Self {
+            requests: counters(metrics, "llm_stylist_requests_total", requests, "outcome")?,
+            items: counters(
+                metrics,
+                "llm_stylist_items_total",
+                "Items of outfits, by the form that the LLM wrote: json or lines.",
+                "form",
+            )?,
+            fallbacks: counters(metrics, "llm_stylist_fallbacks_total", fallbacks, "fallback")?,
+        })
+    }
+
+    /// An outfit is asked for.
+    pub(crate) fn begin(&self) -> StylistOutcome<'_> {
+        StylistOutcome { metrics: self, name: "abandoned" }
+    }
+
+    /// So many items were told, and these things made do with.
+    pub(crate) fn told<'a>(&self, form: &str, items: usize, fallbacks: impl Iterator<Item = &'a str>) {
+        self.items.with_label_values(&[form]).inc_by(items as u64);
+        fallbacks.for_each(|fallback| self.fallbacks.with_label_values(&[fallback]).inc());
+    }
+}
+
+/// Counts an outfit when it ends, also where its caller ends it.
+pub(crate) struct StylistOutcome<'a> {
+    metrics: &'a StylistMetrics,
+    name: &'static str,
+}
+
+impl StylistOutcome<'_> {
+    /// It ended so.
+    pub(crate) fn ended(mut self, outcome: &'static str) {
+        self.name = outcome;
+    }
+}
+
+impl Drop for StylistOutcome<'_> {
+    fn drop(&mut self) {
+        self.metrics.requests.with_label_values(&[self.name]).inc();
+    }
+}
+
 fn shown<C: Collector + Clone + 'static>(metrics: &Metrics, own: C) -> Result<C> {
     metrics.register(own.clone())?;
     Ok(own)

@@ -17,6 +17,8 @@ pub(crate) enum Miss {
     Refusal,
     /// The answer ended before the number did, by its limit of tokens.
     Truncated,
+    /// The answer has no item of an outfit.
+    NoItems,
     /// The answer has no probabilities of tokens. Listwise then gives way to pointwise; no candidate keeps this class.
     NoLogprobs,
     /// The request's time was over.
@@ -46,12 +48,13 @@ pub(crate) enum Miss {
 impl Miss {
     /// Every class.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::NoMarker,
         Self::NotANumber,
         Self::OutOfRange,
         Self::Refusal,
         Self::Truncated,
+        Self::NoItems,
         Self::NoLogprobs,
         Self::Deadline,
         Self::Budget,
@@ -74,6 +77,7 @@ impl Miss {
             Self::OutOfRange => "out_of_range",
             Self::Refusal => "refusal",
             Self::Truncated => "truncated",
+            Self::NoItems => "no_items",
             Self::NoLogprobs => "no_logprobs",
             Self::Deadline => "deadline",
             Self::Budget => "budget",
@@ -97,6 +101,7 @@ impl Miss {
             | Self::OutOfRange
             | Self::Refusal
             | Self::Truncated
+            | Self::NoItems
             | Self::NoLogprobs => None,
             Self::Deadline | Self::Timeout => Some("the LLM did not answer in time"),
             Self::Budget => Some("the budget for the LLM is spent"),
@@ -150,7 +155,8 @@ mod tests {
 
     #[test]
     fn what_the_model_says_is_neither_an_outage_nor_a_fault() {
-        for miss in [Miss::NoMarker, Miss::NotANumber, Miss::OutOfRange, Miss::Refusal, Miss::Truncated] {
+        for miss in [Miss::NoMarker, Miss::NotANumber, Miss::OutOfRange, Miss::Refusal, Miss::Truncated, Miss::NoItems]
+        {
             assert!(miss.outage().is_none() && miss.fault().is_none(), "{miss:?}");
         }
         let faults = Miss::ALL.iter().filter(|miss| miss.fault().is_some());

@@ -33,7 +33,7 @@ pub(crate) async fn score(scorer: &Scorer, rows: &[Row], asking: &Asking) -> Res
 }
 
 async fn one(scorer: &Scorer, prompt: &Prompt, asking: &Asking) -> Score {
-    let ask = Ask { prompt, form: Form::Probability, max_tokens: ANSWER };
+    let ask = Ask::new(prompt, Form::Probability, ANSWER);
     let probability = async {
         let chat = scorer.llm.complete(ask, asking).await?;
         let probability = parse::probability(&chat).map_err(Missed::from)?;

@@ -109,7 +109,7 @@ fn values(scored: &Scored) -> Vec<f32> {
 }
 
 /// The error of a caller who is not to get defaults.
-fn unavailable(missed: &Missed) -> Error {
+pub(crate) fn unavailable(missed: &Missed) -> Error {
     let text = missed.class.outage().unwrap_or("the LLM gave no answer that can be used");
     let detail = format!("{}: {}", missed.class.name(), missed.detail);
     match missed.class {

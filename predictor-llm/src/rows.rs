@@ -184,18 +184,23 @@ fn month(sin: f64, cos: f64) -> &'static str {
 /// become other brackets, so that none passes for a token of a chat's form or a tag of a thought; the marker that answers are read by loses
 /// its colon, so that an answer that quotes the value does not state a probability with it; and it ends after 512 characters.
 pub(crate) fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len().min(4 * MOST));
+    clean_to(text, MOST)
+}
+
+/// The same of a text that may be so long, in characters.
+pub(crate) fn clean_to(text: &str, most: usize) -> String {
+    let mut cleaned = String::with_capacity(text.len().min(4 * most));
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !cleaned.is_empty() {
             cleaned.push(' ');
         }
-        cleaned.extend(word.chars().filter(|c| !is_invisible(*c)).map(unbracketed).take(MOST + 1));
-        if cleaned.len() > 4 * MOST {
+        cleaned.extend(word.chars().filter(|c| !is_invisible(*c)).map(unbracketed).take(most + 1));
+        if cleaned.len() > 4 * most {
             break;
         }
     }
     let mut cleaned = unmarked(cleaned);
-    if let Some((end, _)) = cleaned.char_indices().nth(MOST) {
+    if let Some((end, _)) = cleaned.char_indices().nth(most) {
         cleaned.truncate(end);
         cleaned.push('…');
     }
@@ -203,7 +208,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// Characters that nobody sees, and that turn the direction of what is seen.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 

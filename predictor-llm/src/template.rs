@@ -24,12 +24,16 @@ pub(crate) const LABELS: &str = "ABCDEFGHIJKLMNOPQRST";
 /// What the engine itself has under a name.
 const BUILT_IN: [&str; 3] = ["range", "dict", "namespace"];
 
+/// What a stylist's prompt may say of the customer.
+pub(crate) const WISHER: [&str; 4] = ["gender", "age", "age_group", "purchases"];
+
 /// What a prompt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Pointwise,
     Listwise,
     Explain,
+    Stylist,
 }
 
 impl Task {
@@ -38,6 +42,7 @@ impl Task {
             Self::Pointwise => "pointwise",
             Self::Listwise => "listwise",
             Self::Explain => "explain",
+            Self::Stylist => "stylist",
         }
     }
 }
@@ -64,8 +69,8 @@ impl Part {
     }
 
     /// Whether it is about rows, and may use the inputs.
-    const fn has_inputs(self) -> bool {
-        matches!(self, Self::Customer | Self::Candidate)
+    const fn has_inputs(self, task: Task) -> bool {
+        matches!(self, Self::Customer | Self::Candidate) && !matches!(task, Task::Stylist)
     }
 
     /// What it may use beside the inputs.
@@ -74,6 +79,8 @@ impl Part {
             (Self::Candidate, Task::Listwise) => &["label"],
             (Self::Question, Task::Pointwise) => &["json"],
             (Self::Question, Task::Listwise) => &["labels", "count"],
+            (Self::Customer, Task::Stylist) => &WISHER,
+            (Self::Question, Task::Stylist) => &["request", "json"],
             _ => &[],
         }
     }
@@ -95,6 +102,29 @@ struct File {
     pointwise: Parts,
     listwise: Parts,
     explain: Parts,
+    /// The one that is built in where a file has none: files that were written for rankers go on to be good.
+    stylist: Option<StylistParts>,
+}
+
+/// A stylist is told of a customer and a request, and of no candidate.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StylistParts {
+    system: String,
+    customer: String,
+    question: String,
+}
+
+impl StylistParts {
+    /// The part that is built in.
+    fn built_in() -> Result<Self, String> {
+        let file: File = toml::from_str(DEFAULT).map_err(|error| unreadable(DEFAULT, &error))?;
+        file.stylist.ok_or_else(|| "stylist: not built in".to_owned())
+    }
+
+    fn parts(self) -> [(Part, String); 3] {
+        [(Part::System, self.system), (Part::Customer, self.customer), (Part::Question, self.question)]
+    }
 }
 
 #[derive(Deserialize)]
@@ -157,6 +187,9 @@ impl Template {
                 }
             }
         }
+        for (part, source) in file.stylist.map_or_else(StylistParts::built_in, Ok)?.parts() {
+            add(&mut environment, Task::Stylist, part, source, &known)?;
+        }
         let inputs = known.iter().filter(|input| used.contains(input.name.as_ref())).cloned().collect();
         let digest = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         let template = Self { environment, inputs, digest };
@@ -199,6 +232,20 @@ impl Template {
         Ok(Prompt { system: self.part(Task::Listwise, Part::System, Row::new())?, user })
     }
 
+    /// Asks for an outfit: as JSON, or in lines. `wish` has what [`WISHER`] names, and the `request`.
+    pub(crate) fn outfit(&self, wish: &Row, json: bool) -> Result<Prompt> {
+        let of_customer = wish.iter().filter(|(name, _)| WISHER.contains(&name.as_ref()));
+        let customer = of_customer.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let request = wish.get("request").cloned().unwrap_or_default();
+        let extras = [("request", request), ("json", json.into())];
+        let user = [
+            self.part(Task::Stylist, Part::Customer, customer)?,
+            self.part(Task::Stylist, Part::Question, with(&Row::new(), &extras))?,
+        ]
+        .join("\n\n");
+        Ok(Prompt { system: self.part(Task::Stylist, Part::System, Row::new())?, user })
+    }
+
     /// What listwise says of the customer of `row`.
     pub(crate) fn customer(&self, row: &Row) -> Result<String> {
         self.part(Task::Listwise, Part::Customer, row.clone())
@@ -227,6 +274,11 @@ impl Template {
             let listwise = customer.and_then(|customer| self.listwise(&customer, [&row, &row].into_iter()));
             for prompt in [self.pointwise(&row, true), self.pointwise(&row, false), listwise, self.explain(&row)] {
                 prompt.map_err(|error| error.reason().to_owned())?;
+            }
+            let word = if filled { "word" } else { "" };
+            let wish = WISHER.iter().chain(&["request"]).map(|name| (Arc::from(*name), word.into())).collect();
+            for json in [true, false] {
+                self.outfit(&wish, json).map_err(|error| error.reason().to_owned())?;
             }
         }
         Ok(())
@@ -265,9 +317,9 @@ fn add(
     let mut used = Vec::new();
     // In an order of their own: of several unknown names always the same is told.
     for variable in template.undeclared_variables(false).into_iter().collect::<BTreeSet<_>>() {
-        let is_input = |name: &str| part.has_inputs() && known.iter().any(|input| *input.name == *name);
+        let is_input = |name: &str| part.has_inputs(task) && known.iter().any(|input| *input.name == *name);
         match variable.as_str() {
-            rows::MONTH if part.has_inputs() => used.extend(rows::MONTH_OF.map(ToOwned::to_owned)),
+            rows::MONTH if part.has_inputs(task) => used.extend(rows::MONTH_OF.map(ToOwned::to_owned)),
             name if is_input(name) => used.push(variable),
             name if part.extras(task).contains(&name) || BUILT_IN.contains(&name) => {}
             name => return Err(wrong(unknown(name, task, part, known))),
@@ -278,7 +330,7 @@ fn add(
 
 fn unknown(name: &str, task: Task, part: Part, known: &[Input]) -> String {
     let mut names: Vec<&str> = part.extras(task).to_vec();
-    if part.has_inputs() {
+    if part.has_inputs(task) {
         names.push(rows::MONTH);
         names.extend(known.iter().map(|input| input.name.as_ref()));
     }

@@ -1,9 +1,9 @@
-//! A chat completion as the API answers it. What servers leave out, or write as null, is as good as absent.
+//! A chat completion as the API answers it, whole or in pieces. What servers leave out, or write as null, is as good as absent.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::Failure;
-use crate::parse::opens_with_reasoning;
+use crate::{miss::Miss, parse::opens_with_reasoning};
 
 /// A completion.
 #[derive(Clone, Debug)]
@@ -49,11 +49,24 @@ struct Body {
     choices: Vec<Choice>,
     #[serde(default)]
     usage: Option<UsageBody>,
+    /// What failed after the answer had begun.
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+impl Body {
+    fn usage(&self) -> Option<Usage> {
+        self.usage.as_ref().map(|usage| {
+            let cached = usage.prompt_tokens_details.cached_tokens.min(usage.prompt_tokens);
+            Usage { prompt: usage.prompt_tokens - cached, cached, completion: usage.completion_tokens }
+        })
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Choice {
-    #[serde(default, deserialize_with = "or_default")]
+    /// A piece of an answer has `delta`, what is new in it.
+    #[serde(default, alias = "delta", deserialize_with = "or_default")]
     message: Message,
     #[serde(default, deserialize_with = "or_default")]
     finish_reason: String,
@@ -111,12 +124,36 @@ impl Chat {
     /// Reads an answer's body.
     pub(super) fn read(body: &[u8]) -> Result<Self, Failure> {
         let body: Body = serde_json::from_slice(body).map_err(Failure::invalid)?;
-        let usage = body.usage.map(|usage| {
-            let cached = usage.prompt_tokens_details.cached_tokens.min(usage.prompt_tokens);
-            Usage { prompt: usage.prompt_tokens - cached, cached, completion: usage.completion_tokens }
-        });
+        let usage = body.usage();
         let choice = body.choices.into_iter().next().ok_or_else(|| Failure::invalid("no choices"))?;
         Ok(Self { choice, usage })
+    }
+
+    /// An answer that comes in pieces, before the first of them.
+    pub(super) fn unsaid() -> Self {
+        Self { choice: Choice::default(), usage: None }
+    }
+
+    /// Adds a piece; where in the text what is new begins.
+    pub(super) fn add(&mut self, piece: &[u8]) -> Result<usize, Failure> {
+        let piece: Body = serde_json::from_slice(piece).map_err(Failure::invalid)?;
+        if piece.error.is_some() {
+            return Err(Failure::new(Miss::Failed, "the API told of an error within its answer"));
+        }
+        let said = self.choice.message.content.len();
+        // The usage comes last, some servers tell it with each piece.
+        self.usage = piece.usage().or(self.usage);
+        if let Some(new) = piece.choices.into_iter().next() {
+            let Message { content, refusal, reasoning_content } = new.message;
+            let message = &mut self.choice.message;
+            message.content.push_str(&content);
+            message.refusal.push_str(&refusal);
+            message.reasoning_content.push_str(&reasoning_content);
+            if !new.finish_reason.is_empty() {
+                self.choice.finish_reason = new.finish_reason;
+            }
+        }
+        Ok(said)
     }
 
     /// What the model says.
@@ -137,6 +174,11 @@ impl Chat {
     /// The model, or a filter in front of it, would not answer.
     pub(crate) fn is_refusal(&self) -> bool {
         !self.choice.message.refusal.is_empty() || self.choice.finish_reason == "content_filter"
+    }
+
+    /// It came to an end, and says why.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.choice.finish_reason.is_empty()
     }
 
     /// It ended at its limit of tokens.
@@ -203,6 +245,24 @@ mod tests {
         let body = r#"{"choices": [{}], "usage": {"prompt_tokens": 10, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 8}}}"#;
         let usage = Chat::read(body.as_bytes()).unwrap().usage().unwrap();
         assert_eq!((usage, usage.total()), (Usage { prompt: 2, cached: 8, completion: 3 }, 13));
+    }
+
+    #[test]
+    fn pieces_come_to_the_answer_that_they_are_of() {
+        let mut chat = Chat::unsaid();
+        for (piece, text, new) in [
+            (r#"{"choices": [{"delta": {"role": "assistant", "content": null}}]}"#, "", ""),
+            (r#"{"choices": [{"delta": {"content": "A b"}, "finish_reason": null}], "usage": null}"#, "A b", "A b"),
+            (r#"{"choices": [{"delta": {"content": "é", "reasoning_content": "Hm"}}]}"#, "A bé", "é"),
+            (r#"{"choices": [{"delta": {}, "finish_reason": "length"}]}"#, "A bé", ""),
+            (r#"{"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}"#, "A bé", ""),
+        ] {
+            let from = chat.add(piece.as_bytes()).unwrap();
+            assert_eq!((chat.text(), &chat.text()[from..]), (text, new), "{piece}");
+        }
+        assert_eq!((chat.is_cut(), chat.usage().unwrap().total()), (true, 8));
+        assert_eq!(chat.add(br#"{"error": {"message": "out of memory"}}"#).unwrap_err().class, Miss::Failed);
+        assert_eq!(chat.add(b"nonsense").unwrap_err().class, Miss::Invalid);
     }
 
     #[test]

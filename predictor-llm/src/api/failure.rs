@@ -36,6 +36,11 @@ impl Failure {
         Self::new(Miss::Invalid, detail)
     }
 
+    /// An answer that had begun came to no end.
+    pub(super) fn broken_off(detail: impl fmt::Display) -> Self {
+        Self::new(Miss::BrokenOff, detail)
+    }
+
     /// The call could not be sent, or no answer began.
     pub(super) fn sending(error: reqwest::Error) -> Self {
         let (away, error) = (error.is_connect(), error.without_url());

@@ -15,11 +15,13 @@ use serde::Deserialize;
 mod answer;
 mod failure;
 mod key;
+mod stream;
 
 pub(crate) use answer::{Chat, TokenLogprob, Usage};
 pub(crate) use failure::Failure;
 use key::Key;
 pub(crate) use key::Secret;
+pub(crate) use stream::Listener;
 
 /// Largest answer that is read; one with logprobs for a thought of 2,000 tokens is a few megabytes.
 const MOST_BODY: usize = 16 * 1024 * 1024;
@@ -78,6 +80,25 @@ impl Api {
         Chat::read(&answer)
     }
 
+    /// The same, told to `listener` as it is written. Where the listener has heard enough, what was said by then is the answer. An API
+    /// that answers as a whole, whatever it was asked, is heard at once.
+    pub(crate) async fn chat_aloud(
+        &self,
+        body: Vec<u8>,
+        headers: HeaderMap,
+        listener: &mut dyn Listener,
+    ) -> Result<Chat, Failure> {
+        let request = self.request(Method::POST, "chat/completions").headers(headers);
+        let response = self.send(request.header(CONTENT_TYPE, "application/json").body(body)).await?;
+        if stream::is_one(response.headers()) {
+            return stream::listen(response, listener).await;
+        }
+        let chat = Chat::read(&self::body(response).await?)?;
+        // There is no more to come, whatever it says.
+        let _ = listener.hear(chat.text());
+        Ok(chat)
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path()));
@@ -90,14 +111,18 @@ impl Api {
 
     /// The body of an answer with status 200.
     async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
+        body(self.send(request).await?).await
+    }
+
+    /// An answer with status 200, of which no more than its head may be there.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(Failure::sending)?;
         let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        let body = body(response).await;
         if status == StatusCode::OK {
-            return body;
+            return Ok(response);
         }
-        let text = body.map(|body| self.shown(&body)).unwrap_or_default();
+        let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
+        let text = body(response).await.map(|body| self.shown(&body)).unwrap_or_default();
         Err(Failure::status(status, after, format!("{status}: {text}")))
     }
 

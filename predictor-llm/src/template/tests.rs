@@ -109,6 +109,46 @@ fn a_file_is_named_where_it_can_not_be_used() {
     assert_eq!(mine.unwrap().digest(), built_in.unwrap().digest());
 }
 
+fn wish(values: [(&str, &str); 5]) -> crate::rows::Row {
+    values.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn a_file_without_a_stylist_has_the_one_that_is_built_in() {
+    let text = with("pointwise", "candidate", "{{ product_type_name }}");
+    assert!(!text.contains("stylist"));
+    let wish =
+        wish([("gender", "women"), ("age", "34"), ("age_group", "26-35"), ("purchases", "Tee"), ("request", "beach")]);
+    let prompt = |text: &str, json| Template::read(text, Strategy::Pointwise).unwrap().outfit(&wish, json).unwrap();
+    assert_eq!(prompt(&text, true), prompt(DEFAULT, true));
+    let (json, lines) = (prompt(DEFAULT, true).user, prompt(DEFAULT, false).user);
+    assert!(json.contains("\"summary\"") && !json.contains(" @ "), "{json}");
+    assert!(lines.contains(" @ ") && !lines.contains("\"summary\""), "{lines}");
+    for told in ["a woman, 26-35 years old.\n", "Bought before, newest first: Tee\n", "Request: \"beach\"\n"] {
+        assert!(json.contains(told) && lines.contains(told), "{lines}");
+    }
+}
+
+#[test]
+fn a_stylist_of_ones_own_is_checked_as_a_whole_too() {
+    let parts = |customer: &str, question: &str| {
+        let text = with("pointwise", "question", "Q");
+        format!("{text}[stylist]\nsystem = 'S'\ncustomer = '{customer}'\nquestion = '{question}'\n")
+    };
+    let own = Template::read(&parts("{{ gender }}/{{ age }}", "{{ request }}{{ json }}"), Strategy::Pointwise).unwrap();
+    let wish = wish([("gender", "men"), ("age", "34"), ("age_group", ""), ("purchases", ""), ("request", "beach")]);
+    assert_eq!(own.outfit(&wish, false).unwrap().user, "men/34\n\nbeachFalse");
+    for (customer, question, expected) in [
+        ("{{ request }}", "", "stylist.customer: unknown name `request`; known are gender, age, age_group, purchases"),
+        ("", "{{ gender }}", "stylist.question: unknown name `gender`; known are request, json"),
+        ("{{ prod_name }}", "", "stylist.customer: unknown name `prod_name`"),
+        ("", "{{ 1 // 0 }}", "stylist.question"),
+    ] {
+        let refusal = refusal(&parts(customer, question));
+        assert!(refusal.contains(expected), "{refusal} should say {expected}");
+    }
+}
+
 #[test]
 fn every_known_input_can_be_used() {
     let known = Input::known(&BTreeMap::new()).unwrap();

@@ -15,3 +15,4 @@ mod ready;
 mod safety;
 mod scripted;
 mod settings;
+mod stylist;

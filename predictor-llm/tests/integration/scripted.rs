@@ -19,7 +19,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 /// The model that it lists.
 pub(crate) const MODEL: &str = "scripted-1";
@@ -57,6 +57,21 @@ impl Asked {
     }
 }
 
+/// A piece of a completion.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    /// More of the text.
+    Text(String),
+    /// Nothing until a test says so.
+    Gate(Arc<Notify>),
+    /// The usage, the end and the word for it.
+    Ends(&'static str),
+    /// The connection ends.
+    Breaks,
+    /// Nothing any more.
+    Hangs,
+}
+
 /// What is answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -68,6 +83,8 @@ pub(crate) enum Reply {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
     /// The head and a piece of the body; then the connection ends.
     Half,
+    /// A completion in pieces, as far as they go.
+    Writes(Vec<Piece>),
     /// Never anything.
     Hangs,
     /// That, after a while.
@@ -77,6 +94,12 @@ pub(crate) enum Reply {
 impl Reply {
     pub(crate) fn probability(probability: f64) -> Self {
         Self::Says(format!("Probability: {probability:.4}"))
+    }
+
+    /// A completion that is written word by word.
+    pub(crate) fn written(text: &str) -> Self {
+        let words = text.split_inclusive(' ').map(|word| Piece::Text(word.to_owned()));
+        Self::Writes(words.chain([Piece::Ends("stop")]).collect())
     }
 
     /// A completion of one token, where those might have stood too.
@@ -113,6 +136,7 @@ struct Inner {
     asked: Mutex<Vec<Asked>>,
     count: AtomicUsize,
     lists: Mutex<bool>,
+    left: AtomicUsize,
 }
 
 impl Llm {
@@ -127,6 +151,7 @@ impl Llm {
             asked: Mutex::default(),
             count: AtomicUsize::new(0),
             lists: Mutex::new(true),
+            left: AtomicUsize::new(0),
         }));
         let router = Router::new()
             .route("/v1/models", get(models))
@@ -163,6 +188,11 @@ impl Llm {
     /// What it was asked, the self-test apart.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.0.asked.lock().unwrap().iter().filter(|asked| !asked.is_self_test()).cloned().collect()
+    }
+
+    /// How many callers left before what they were told was at its end.
+    pub(crate) fn left(&self) -> usize {
+        self.0.left.load(Ordering::SeqCst)
     }
 
     /// What the self-test asked it.
@@ -205,10 +235,10 @@ async fn complete(State(llm): State<Llm>, headers: HeaderMap, body: Bytes) -> Re
         tokio::time::sleep(after).await;
         reply = *then;
     }
-    answer(reply).await
+    answer(&llm, reply).await
 }
 
-async fn answer(reply: Reply) -> Response<Body> {
+async fn answer(llm: &Llm, reply: Reply) -> Response<Body> {
     match reply {
         Reply::Says(text) => json_body(StatusCode::OK, &completion(&text, "stop")),
         Reply::Json(body) => json_body(StatusCode::OK, &body),
@@ -224,7 +254,62 @@ async fn answer(reply: Reply) -> Response<Body> {
             let broken = piece.chain(stream::iter([Err(std::io::Error::other("gone"))]));
             Response::new(Body::from_stream(broken))
         }
+        Reply::Writes(pieces) => {
+            let teller = Teller { llm: llm.clone(), pieces: pieces.into_iter(), ended: false };
+            let body = stream::unfold(teller, |mut teller| async { Some((teller.next().await?, teller)) });
+            Response::builder().header(CONTENT_TYPE, "text/event-stream").body(Body::from_stream(body)).unwrap()
+        }
         Reply::Hangs | Reply::Later(..) => pending().await,
+    }
+}
+
+/// Writes a completion piece by piece.
+struct Teller {
+    llm: Llm,
+    pieces: std::vec::IntoIter<Piece>,
+    ended: bool,
+}
+
+impl Teller {
+    async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
+        let chunk = |choices: Value, usage: Value| {
+            let data = json!({"id": "c", "object": "chat.completion.chunk", "model": MODEL, "choices": choices, "usage": usage});
+            format!("data: {data}\n\n")
+        };
+        loop {
+            match self.pieces.next() {
+                Some(Piece::Text(text)) => {
+                    let choices = json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]);
+                    return Some(Ok(chunk(choices, Value::Null).into()));
+                }
+                Some(Piece::Gate(gate)) => gate.notified().await,
+                Some(Piece::Ends(reason)) => {
+                    self.ended = true;
+                    let end = chunk(json!([{"index": 0, "delta": {}, "finish_reason": reason}]), Value::Null);
+                    let usage = completion("", reason)["usage"].clone();
+                    return Some(Ok(format!("{end}{}data: [DONE]\n\n", chunk(json!([]), usage)).into()));
+                }
+                Some(Piece::Breaks) => {
+                    // A connection that ends takes along what it has not sent yet.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    self.ended = true;
+                    return Some(Err(std::io::Error::other("gone")));
+                }
+                Some(Piece::Hangs) => pending().await,
+                None => {
+                    self.ended = true;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.llm.0.left.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 

@@ -36,6 +36,9 @@ fn a_wrong_setting_ends_the_start_with_one_line_and_64() {
         (vec![url, "--llm-api-key-file=/nowhere"], vec![("LLM_API_KEY", "s3cret")], "--llm-api-key"),
         (vec![url], vec![("LLM_API_KEY", "s3cret\u{e9}")], "--llm-api-key"),
         (vec![url, "--http_port=x"], vec![], "--http-port"),
+        (vec![url, "--stylist=maybe"], vec![], "--stylist"),
+        (vec![url, "--stylist-model=a b"], vec![], "--stylist-model"),
+        (vec![url, "--stylist-model=hemline"], vec![], "--stylist-model: expected another name"),
     ] {
         let (code, text) = Predictor::refusal(&arguments, &variables);
         assert_eq!((code, text.lines().count()), (Some(64), 1), "{arguments:?}: {text}");
