@@ -124,7 +124,7 @@ fn a_file_without_a_stylist_has_the_one_that_is_built_in() {
     let (json, lines) = (prompt(DEFAULT, true).user, prompt(DEFAULT, false).user);
     assert!(json.contains("\"summary\"") && !json.contains(" @ "), "{json}");
     assert!(lines.contains(" @ ") && !lines.contains("\"summary\""), "{lines}");
-    for told in ["a woman, 26-35 years old.\n", "Bought before, newest first: Tee\n", "Request: \"beach\"\n"] {
+    for told in ["a woman, 26-35 years old.\n", "Bought before, newest first: Tee\n", "Request: \"beach\"\nOutfit:"] {
         assert!(json.contains(told) && lines.contains(told), "{lines}");
     }
 }
