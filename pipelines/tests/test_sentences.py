@@ -72,6 +72,14 @@ def test_the_graph_computes_what_the_weights_say(encoder):
     assert cosines.min() >= 0.99999
 
 
+def test_similarities_are_those_that_sentence_transformers_publishes(encoder):
+    # In the first example of its documentation, of this model.
+    texts = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+    vectors = encoder.embed(texts)
+    published = [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]]
+    np.testing.assert_allclose(vectors @ vectors.T, published, atol=6e-5)
+
+
 def test_texts_of_one_meaning_are_nearer_than_others(encoder):
     one, same, other = encoder.embed(["a red dress for summer", "red summer frock", "winter boots for men"])
     assert one @ same > one @ other + 0.2

@@ -6,7 +6,17 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from hemline import bundle, course, embeddings, evaluate, features, interactions, ranking, retrieval
+from hemline import (
+    bundle,
+    course,
+    embeddings,
+    evaluate,
+    features,
+    interactions,
+    ranking,
+    retrieval,
+    texts,
+)
 from hemline.errors import DataError
 
 
@@ -42,6 +52,7 @@ def make_bundle(work):
     retrieval.train(work, seed=1, epochs=2)
     ranking.train(work, seed=1)
     embeddings.create(work)
+    texts.create(work)
     return bundle.create(work, work.parent / "bundle")
 
 
@@ -100,6 +111,7 @@ def test_one_article_is_embedded_and_found_but_cannot_be_ranked(shop, work):
     folder = work()
     retrieval.train(folder, seed=1, epochs=2)
     assert embeddings.create(folder)["overlap"] == 1
+    assert texts.create(folder)["overlap"] == 1
     with pytest.raises(DataError, match="nothing to tell purchases from others by"):
         ranking.train(folder, seed=1)
     assert not (folder / "ranker.json").exists()
