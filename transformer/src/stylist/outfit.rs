@@ -233,7 +233,7 @@ impl<'a> Making<'a> {
             context.predicted(self.waited);
             context.step("llm", self.waited);
         }
-        context.step("encode", self.encoding);
+        context.step("embed", self.encoding);
         context.step("search", self.searching);
     }
 
