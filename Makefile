@@ -2,7 +2,8 @@
 #
 # DATA=dir   a folder with H&M's three CSV files; without it, data are generated
 # SIZE=small size of generated data: tiny, small, medium, full
-# PORT=8080  where `make run` serves
+# PORT=8080  where `make run` serves, and SHOP_PORT=8090, where the shop is
+# IMAGES=dir a folder of H&M's pictures for the shop, or IMAGE_URL=template, where browsers find them: https://…/{prefix}/{article_id}.jpg
 # RANKER=gbdt        which predictor ranks: gbdt, or llm, a language model: a small one on this machine, or
 #   LLM_URL=… LLM_MODEL=…   one behind an OpenAI-compatible API; its key is LLM_API_KEY in the environment
 #   LLM_STRATEGY=listwise   how it is asked: listwise or pointwise
@@ -25,6 +26,9 @@ MLSERVER_PYTHON ?= $(PYTHON)
 SIZE ?= small
 PORT ?= 8080
 PREDICTOR_PORT ?= 8085
+SHOP_PORT ?= 8090
+IMAGES ?=
+IMAGE_URL ?=
 RANKER ?= gbdt
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
@@ -59,6 +63,9 @@ POSTGRES := $(VENV)/bin/python -m hemline.postgres_server
 # In the environment, for a URL may have a password.
 AT_STORE = HEMLINE_STORE='$(STORE_URL)'
 PAIR = --bundle $(BUNDLE) --work $(WORK) --binaries $(BINARIES)
+WEB := storefront/web
+PAGE := $(WEB)/dist/index.html
+SHOP = --shop-port $(SHOP_PORT) --web $(WEB)/dist $(addprefix --images ,$(if $(IMAGES),$(abspath $(IMAGES)))) $(if $(IMAGE_URL),--image-url '$(IMAGE_URL)')
 
 .PHONY: help
 help: ## This list
@@ -66,23 +73,30 @@ help: ## This list
 
 # --- The main job -------------------------------------------------------------------------------------------------
 
-# What an LLM ranker needs: the small model, unless another is named.
+# What the stylist and an LLM ranker need: the small model, unless another is named.
 NEEDS_LLM := $(if $(LLM_URL),,$(LLM_SETUP))
 
-.PHONY: run smoke load all
+.PHONY: run smoke load all start-ui start-ui-llm-ranking
 ifeq ($(STORE),postgres)
 # Again, beside the server and with its URL.
 run smoke load: $(SETUP)
 	@$(POSTGRES) $(HOME_DIR)/postgres -- $(SHELL) -c '$(MAKE) $@ STORE="$$HEMLINE_TEST_POSTGRES"'
 else
-run: $(LOADED) build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## Everything: data, training, the pair; serves until Ctrl-C [DATA=dir] [PORT=8080] [RANKER=llm] [STORE=postgres]
-	@$(AT_STORE) $(HEMLINE) run $(PAIR) --ranker $(RANKER) --port $(PORT) --predictor-port $(PREDICTOR_PORT)
+run: $(LOADED) build $(PAGE) $(NEEDS_LLM) ## Everything: data, training, the pair and the shop; serves until Ctrl-C [DATA=dir] [SHOP_PORT=8090] [RANKER=llm] [STORE=postgres]
+	@$(AT_STORE) $(HEMLINE) run $(PAIR) --ranker $(RANKER) --port $(PORT) --predictor-port $(PREDICTOR_PORT) $(SHOP)
 
-smoke: $(LOADED) build $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## The same, but asks, checks and exits [DATA=dir] [RANKER=llm] [STORE=postgres]
-	@$(AT_STORE) $(HEMLINE) smoke $(PAIR) --ranker $(RANKER)
+smoke: $(LOADED) build $(PAGE) $(if $(filter llm,$(RANKER)),$(NEEDS_LLM)) ## The same, but asks, checks and exits [DATA=dir] [RANKER=llm] [STORE=postgres]
+	@$(AT_STORE) $(HEMLINE) smoke $(PAIR) --ranker $(RANKER) --web $(WEB)/dist
 
 load: $(LOADED) ## Customers, purchases and stock into the store [STORE=postgres]
 endif
+
+# The recipe's names.
+start-ui: ## The shop, with the trained ranker behind it [SHOP_PORT=8090]
+	@$(MAKE) run RANKER=gbdt
+
+start-ui-llm-ranking: ## The shop, with an LLM as the ranker [LLM_URL=]
+	@$(MAKE) run RANKER=llm
 
 .PHONY: smoke-llm smoke-postgres load-elsewhere
 smoke-llm:
@@ -197,6 +211,22 @@ $(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
 build: ## The release binaries
 	cargo build --locked --release --bins
 
+.PHONY: web
+web: $(PAGE) ## The shop's front end (needs Node 20 or newer)
+
+# Outside of the repository, as cargo's and pip's are.
+export npm_config_cache ?= $(TOOLS)/npm
+NPM = npm --prefix $(WEB) --no-audit --no-fund --no-update-notifier
+
+$(WEB)/node_modules/.done: $(WEB)/package-lock.json
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' || { echo "the front end needs Node 20 or newer" >&2; exit 1; }
+	$(NPM) ci --silent
+	@touch $@
+
+$(PAGE): $(WEB)/node_modules/.done $(wildcard $(WEB)/*.ts $(WEB)/*.json $(WEB)/index.html) $(shell find $(WEB)/src -type f 2> /dev/null)
+	$(NPM) run build --silent
+	@touch $@
+
 dist: ## The binaries as they are shipped: slower to build
 	cargo build --locked --profile dist --bins
 
@@ -206,14 +236,15 @@ examples: ## The data plane's examples
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-chart test-e2e conformance test-sample golden
-test: lint test-rust test-loom fuzz test-pipelines test-chart test-e2e conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
+.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance test-sample golden
+test: lint test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
 
-lint: $(SETUP) deny doc ## Formatting and lints, Rust and Python
+lint: $(SETUP) $(WEB)/node_modules/.done deny doc ## Formatting and lints: Rust, Python and the front end
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(VENV)/bin/ruff check --config pipelines/pyproject.toml $(PYTHON_CODE)
 	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check $(PYTHON_CODE)
+	$(NPM) run lint --silent
 
 doc: export RUSTDOCFLAGS := -D warnings
 # The whole workspace, for the features that clippy then wants of the dependencies.
@@ -260,11 +291,23 @@ test-pipelines: $(SETUP) ## The pipelines' own tests
 test-chart: $(SETUP) ## What the chart renders and refuses
 	$(PYTEST) charts
 
+test-web: $(WEB)/node_modules/.done ## The front end's own tests
+	$(NPM) test --silent
+
 UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE_URL)
 WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
 
 test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
 	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
+
+BROWSER := e2e/browser
+$(BROWSER)/node_modules/.done: $(BROWSER)/package-lock.json
+	npm --prefix $(BROWSER) --no-audit --no-fund --no-update-notifier ci --silent
+	@touch $@
+
+test-browser: $(DONE)/load $(LLM_SETUP) build $(PAGE) $(BROWSER)/node_modules/.done ## The shop in a real Chromium, before real servers [UPDATE_SCREENSHOTS=1]
+	cd $(BROWSER) && $(UNDER_TEST) HEMLINE_WEB=$(CURDIR)/$(WEB)/dist HEMLINE_PYTHON=$(CURDIR)/$(VENV)/bin/python \
+	  HEMLINE_CHROMIUM="$$(./chromium.sh)" npx --no-install playwright test
 
 # Triton's gRPC client is asked in a process of its own: its protobuf names are those of KServe's.
 conformance: $(DONE)/load $(CLIENTS)/.done $(MLSERVER)/.done build examples ## Clients and servers that others made, with ours
@@ -328,7 +371,7 @@ bench-dataplane: $(SETUP) $(CLIENTS)/.done ## The data plane beside its peers [Q
 
 # --- Images -------------------------------------------------------------------------------------------------------
 
-IMAGES := dist/images
+IMAGE_FILES := dist/images
 # Names are $(REGISTRY)/hemline-transformer:$(TAG), and so on.
 REGISTRY ?= localhost
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -336,7 +379,7 @@ CARGO_AUDITABLE_VERSION := 0.7.7
 
 .PHONY: images image-binaries test-images
 images: ## The three images, and the tests' LLM, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
-	BASE=$(BASE) REGISTRY=$(REGISTRY) TAG=$(TAG) BUILDER=$(BUILDER) HOST_BUILD=$(HOST_BUILD) images/build.sh $(IMAGES)
+	BASE=$(BASE) REGISTRY=$(REGISTRY) TAG=$(TAG) BUILDER=$(BUILDER) HOST_BUILD=$(HOST_BUILD) images/build.sh $(IMAGE_FILES)
 
 # What the Dockerfile compiles in a container, compiled here: for images whose base has this machine's glibc or a newer one.
 # With them come what `make e2e` runs besides the images: the cluster's network may have no way to a registry of packages.
@@ -416,4 +459,4 @@ lock: ## Compile the Python lock files anew (needs uv)
 	done
 
 clean: ## Forget generated data, training and builds
-	rm -rf .hemline $(VENV) $(CLIENTS) $(MLSERVER) target
+	rm -rf .hemline $(VENV) $(CLIENTS) $(MLSERVER) target $(WEB)/node_modules $(WEB)/dist $(BROWSER)/node_modules

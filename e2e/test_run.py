@@ -10,6 +10,8 @@ import httpx
 import pytest
 from command_line import SAFETY_SECONDS, children, command, free_port, ready
 
+PAIR_ONLY = ("--no-llm", "--no-shop")
+
 
 def test_smoke_checks_the_pair_and_ends_with_0(hemline):
     out, err = (process := hemline("smoke")).communicate(timeout=SAFETY_SECONDS)
@@ -38,7 +40,7 @@ def test_data_that_are_not_there_are_65(hemline, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_run_shows_a_recommendation_serves_and_ends_with_0(hemline, catalogue, number):
     port, predictor_port = free_port(), free_port()
-    process = hemline("run", f"--port={port}", f"--predictor-port={predictor_port}")
+    process = hemline("run", *PAIR_ONLY, f"--port={port}", f"--predictor-port={predictor_port}")
     said = ready(process)
     url = f"http://127.0.0.1:{port}"
     for shown in ("Recommended", f"{url}/v1/models/hemline:predict", f"{url}/metrics", "curl -s", "logs"):
@@ -54,7 +56,7 @@ def test_run_shows_a_recommendation_serves_and_ends_with_0(hemline, catalogue, n
 
 
 def test_the_curl_line_works_as_it_stands(hemline):
-    process = hemline("run", f"--port={free_port()}", f"--predictor-port={free_port()}")
+    process = hemline("run", *PAIR_ONLY, f"--port={free_port()}", f"--predictor-port={free_port()}")
     (line,) = (line for line in ready(process).splitlines() if line.startswith("curl "))
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert '"predictions"' in answer.stdout, answer
@@ -66,7 +68,7 @@ def test_a_port_that_is_taken_is_64_and_says_what_to_change(hemline, flag, varia
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        process = hemline("run", "--port=0", "--predictor-port=0", f"{flag}={port}")
+        process = hemline("run", *PAIR_ONLY, "--port=0", "--predictor-port=0", f"{flag}={port}")
         _, err = process.communicate(timeout=SAFETY_SECONDS)
     assert process.returncode == 64
     assert all(word in err for word in (str(port), flag, f"{variable}="))
@@ -74,7 +76,7 @@ def test_a_port_that_is_taken_is_64_and_says_what_to_change(hemline, flag, varia
 
 def test_a_server_that_dies_ends_the_run_with_1_and_takes_the_other_along(hemline):
     port, predictor_port = free_port(), free_port()
-    process = hemline("run", f"--port={port}", f"--predictor-port={predictor_port}")
+    process = hemline("run", *PAIR_ONLY, f"--port={port}", f"--predictor-port={predictor_port}")
     ready(process)
     (predictor,) = (pid for pid in children(process.pid) if "predictor-gbdt" in command(pid))
     subprocess.run(["kill", "-KILL", str(predictor)], check=True)
@@ -86,7 +88,7 @@ def test_a_server_that_dies_ends_the_run_with_1_and_takes_the_other_along(hemlin
 
 
 def test_interrupted_while_it_starts_it_leaves_no_process_behind(hemline):
-    process = hemline("run", "--port=0", "--predictor-port=0")
+    process = hemline("run", *PAIR_ONLY, "--port=0", "--predictor-port=0")
     deadline = time.monotonic() + SAFETY_SECONDS
     while not (servers := children(process.pid)):
         assert time.monotonic() < deadline
@@ -94,3 +96,49 @@ def test_interrupted_while_it_starts_it_leaves_no_process_behind(hemline):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SAFETY_SECONDS)
     assert not [pid for pid in servers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A front end of one file."""
+    (tmp_path / "index.html").write_text("<!doctype html><title>the shop</title>")
+    return tmp_path
+
+
+def test_run_starts_the_shop_too_and_says_where_it_is_first(hemline, page):
+    port, shop_port = free_port(), free_port()
+    process = hemline(
+        "run", "--no-llm", f"--web={page}", f"--port={port}", "--predictor-port=0", f"--shop-port={shop_port}"
+    )
+    first = next(line for line in ready(process).splitlines() if line.strip())
+    url = f"http://127.0.0.1:{shop_port}"
+    assert first.split() == ["shop", url]
+    assert "the shop" in httpx.get(f"{url}/").text
+    config = httpx.get(f"{url}/api/config").json()
+    assert config["rankers"]["active"] == "ranking"
+    some = httpx.get(f"{url}/api/customers", params={"limit": 1}).json()["customers"]
+    instance = {"customer_id": some[0]["customer_id"], "transaction_date": config["last_day"], "k": 12}
+    answer = httpx.post(f"{url}/api/recommendations", json=instance).json()
+    assert {article for _, article in answer["prediction"]["ranking"]} == set(answer["articles"])
+    process.terminate()
+    _, err = process.communicate(timeout=SAFETY_SECONDS)
+    assert (process.returncode, err) == (0, "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/")
+
+
+def test_a_front_end_that_is_not_built_is_65_and_says_how_to_build_it(hemline, tmp_path):
+    process = hemline(
+        "run", "--no-llm", f"--web={tmp_path}", "--port=0", "--predictor-port=0", "--shop-port=0"
+    )
+    _, err = process.communicate(timeout=SAFETY_SECONDS)
+    assert process.returncode == 65
+    assert "make web" in err
+
+
+def test_a_port_that_is_wanted_twice_is_64(hemline, page):
+    port = free_port()
+    process = hemline("run", "--no-llm", f"--web={page}", f"--port={port}", f"--shop-port={port}")
+    _, err = process.communicate(timeout=SAFETY_SECONDS)
+    assert process.returncode == 64
+    assert all(word in err for word in ("--port and --shop-port", "PORT and SHOP_PORT", str(port)))

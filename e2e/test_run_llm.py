@@ -20,7 +20,9 @@ def llm():
 
 def test_run_shows_what_the_llm_recommends_and_how_to_ask_the_other_ranker(hemline, llm):
     port = free_port()
-    process = hemline("run", "--ranker=llm", f"--port={port}", "--predictor-port=0", f"--llm-url={llm.url}")
+    process = hemline(
+        "run", "--no-shop", "--ranker=llm", f"--port={port}", "--predictor-port=0", f"--llm-url={llm.url}"
+    )
     said = ready(process)
     assert "Recommended by llmranking" in said
     assert "20 candidates were scored" in said
@@ -34,6 +36,14 @@ def test_run_shows_what_the_llm_recommends_and_how_to_ask_the_other_ranker(hemli
         httpx.get(f"http://127.0.0.1:{port}/")
 
 
+def test_an_llm_that_is_named_is_there_beside_the_ranker_that_leads(hemline, llm):
+    process = hemline("run", "--no-shop", "--port=0", "--predictor-port=0", f"--llm-url={llm.url}")
+    said = ready(process)
+    assert "Recommended by ranking" in said
+    lines = [line for line in said.splitlines() if line.startswith("curl ")]
+    assert [answered(line)["ranker"] for line in lines] == ["ranking", "llmranking"]
+
+
 def answered(line: str) -> dict:
     """The prediction that a line for a shell is answered with."""
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
@@ -42,7 +52,7 @@ def answered(line: str) -> dict:
 
 def test_the_api_key_goes_to_the_llm_and_is_seen_nowhere_else(hemline, llm):
     variables = {"LLM_API_KEY": KEY, "LLM_URL": llm.url, "LLM_MODEL": "scripted"}
-    arguments = ["--ranker=llm", "--port=0", "--predictor-port=0"]
+    arguments = ["--no-shop", "--ranker=llm", "--port=0", "--predictor-port=0"]
     process = hemline("run", *arguments, environment=variables)
     said = ready(process)
     servers = {command(pid).split()[0].rsplit("/")[-1]: pid for pid in children(process.pid)}

@@ -304,6 +304,9 @@ def evaluate(
     raise typer.Exit(outcome.code)
 
 
+Web = Annotated[Path, typer.Option("--web", help="The shop's front end, built.", file_okay=False)]
+
+
 @app.command()
 def run(
     bundle: Bundle,
@@ -312,16 +315,42 @@ def run(
     binaries: Binaries = Path("target/release"),
     port: Port = 8080,
     predictor_port: Port = 8085,
+    shop: Annotated[bool, typer.Option(help="Whether the shop is started too.")] = True,
+    shop_port: Port = 8090,
+    web: Web = Path("storefront/web/dist"),
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of H&M's pictures for the shop.", file_okay=False)
+    ] = None,
+    image_url: Annotated[
+        str | None, typer.Option(help="Or where browsers find them: a URL with {article_id}, {prefix}.")
+    ] = None,
     ranker: RankerOption = Ranker.gbdt,
+    llm: Annotated[
+        bool | None,
+        typer.Option(
+            "--llm/--no-llm",
+            help="Whether an LLM is there beside the ranker, for the stylist and to rank where it is chosen; "
+            "by default, where one is named or the small model is installed.",
+        ),
+    ] = None,
     llm_url: LlmUrl = None,
     llm_model: LlmModel = None,
     llm_strategy: LlmStrategy = Strategy.listwise,
 ) -> None:
-    """Start the transformer and its predictor, show one recommendation, and serve until Ctrl-C."""
+    """Start transformer, predictors and the shop, show one recommendation, and serve until Ctrl-C."""
     from hemline import run as step
+    from hemline.llama_server import is_installed
+    from hemline.llm import LlmRanker
+    from hemline.storefront import Page
 
-    llm = llm_ranker(ranker, llm_url, llm_model, llm_strategy)
-    raise typer.Exit(step.run(bundle, store, work, binaries, port, predictor_port, llm))
+    if images and image_url:
+        raise typer.BadParameter("--images says where pictures are too", param_hint="--image-url")
+    asked = llm_ranker(ranker, llm_url, llm_model, llm_strategy)
+    if asked is None and (bool(llm_url) or is_installed() if llm is None else llm):
+        asked = LlmRanker(llm_api(llm_url, llm_model), llm_strategy.value, leads=False)
+    page = Page(web, shop_port, images, image_url) if shop else None
+    ports = step.Ports(port, predictor_port)
+    raise typer.Exit(step.run(bundle, store, work, binaries, ports, page, asked))
 
 
 @app.command()
@@ -330,6 +359,9 @@ def smoke(
     store: Store,
     work: Work,
     binaries: Binaries = Path("target/release"),
+    web: Annotated[
+        Path | None, typer.Option("--web", help="Also check the shop, with this front end.", file_okay=False)
+    ] = None,
     ranker: RankerOption = Ranker.gbdt,
     llm_url: LlmUrl = None,
     llm_model: LlmModel = None,
@@ -337,9 +369,10 @@ def smoke(
 ) -> None:
     """Start the pair on free ports, ask it what people ask it, and check the answers."""
     from hemline import smoke as step
+    from hemline.storefront import Page
 
     llm = llm_ranker(ranker, llm_url, llm_model, llm_strategy)
-    raise typer.Exit(step.smoke(bundle, store, work, binaries, llm))
+    raise typer.Exit(step.smoke(bundle, store, work, binaries, web and Page(web), llm))
 
 
 def main() -> None:

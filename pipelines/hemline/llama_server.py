@@ -35,6 +35,14 @@ def model_file() -> Path:
     return files[0]
 
 
+def is_installed() -> bool:
+    """Whether the wheels are there."""
+    try:
+        return bool(model_file())
+    except DataError:
+        return False
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(

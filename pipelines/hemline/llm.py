@@ -53,10 +53,11 @@ class Api:
 
 @dataclass(frozen=True)
 class LlmRanker:
-    """The ranker that `run` and `smoke` are asked for."""
+    """The LLM that `run` and `smoke` are asked for: a ranker, and who writes the stylist's outfits."""
 
     api: Api
     strategy: str
+    leads: bool = True  # whether it ranks where a request names no ranker
 
 
 def llama_arguments(api: Api) -> list[str]:
@@ -90,7 +91,8 @@ def predictor_arguments(api: Api, url: str, strategy: str) -> list[str]:
 class LlmPair(Pair):
     """The transformer over several rankers, each by its name; the first is asked where a request names none.
 
-    A ranker is `GBDT`, or predictor-llm by its strategy. `llm_args` are for each predictor-llm.
+    A ranker is `GBDT`, or predictor-llm by its strategy. `llm_args` are for each predictor-llm; with
+    `stylist` the first of them writes outfits too.
     """
 
     patience = REQUEST_SECONDS + MARGIN_SECONDS
@@ -101,16 +103,22 @@ class LlmPair(Pair):
         api: Api,
         rankers: Mapping[str, str],
         llm_args: Sequence[str] = (),
+        stylist: bool = False,
         **more: object,
     ) -> None:
         super().__init__(*where, **more)
-        self._api, self._kinds, self._llm_args = api, dict(rankers), llm_args
+        self._api, self._kinds, self._llm_args, self._stylist = api, dict(rankers), llm_args, stylist
         self.rankers: dict[str, Server] = {}
 
     @property
     def predictor(self) -> Server:
         """The default ranker."""
         return next(iter(self.rankers.values()))
+
+    @property
+    def llm(self) -> Server:
+        """The first predictor-llm."""
+        return next(self.rankers[name] for name, kind in self._kinds.items() if kind != GBDT)
 
     def start_predictors(self) -> None:
         """Starts the LLM where none is named, then every ranker; ready are they together."""
@@ -133,6 +141,7 @@ class LlmPair(Pair):
             *(f"--ranker={name}={self.rankers[name].url}" for name in others),
             f"--request-timeout={REQUEST_SECONDS}s",
             f"--predictor-request-timeout-seconds={REQUEST_SECONDS - MARGIN_SECONDS}s",
+            *([f"--stylist-host={self.llm.url}"] if self._stylist else []),
         ]
 
     def check_alive(self) -> None:
@@ -149,11 +158,17 @@ class LlmPair(Pair):
 def pair_of(
     bundle: Path, store: str, binaries: Path, ports: tuple[int, int], logs: Path, llm: LlmRanker | None
 ) -> Pair:
-    """The pair that `run` and `smoke` start: the recipe's `ranking`, or `llmranking` with that beside it."""
+    """The pair that `run` and `smoke` start: the recipe's `ranking`, with `llmranking` beside or before it.
+
+    Who may ask it is who is on this machine, so it tells of customers.
+    """
+    told = {"logs": logs, "transformer_args": ["--customer-search=true"]}
     if llm is None:
-        return Pair(bundle, store, binaries, *ports, logs=logs)
-    rankers = {LLM_RANKING: llm.strategy, RANKING: GBDT}
-    return LlmPair(bundle, store, binaries, *ports, logs=logs, api=llm.api, rankers=rankers)
+        return Pair(bundle, store, binaries, *ports, **told)
+    rankers = {RANKING: GBDT, LLM_RANKING: llm.strategy}
+    order = reversed(rankers) if llm.leads else rankers
+    rankers = {name: rankers[name] for name in order}
+    return LlmPair(bundle, store, binaries, *ports, **told, api=llm.api, rankers=rankers, stylist=True)
 
 
 def counters(server: Server) -> dict[str, float]:

@@ -37,6 +37,8 @@ class PairError(Exception):
 class Server:
     """One running server process, its log in a file."""
 
+    health = "/v2/health/ready"  # the path that answers 200 when it is ready
+
     def __init__(
         self,
         name: str,
@@ -81,7 +83,7 @@ class Server:
     def is_ready(self) -> bool:
         """Whether it says so now."""
         try:
-            return httpx.get(f"{self.url}/v2/health/ready", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}{self.health}", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -295,7 +297,7 @@ def environment() -> dict[str, str]:
         variables["ORT_DYLIB_PATH"] = str(onnxruntime_library())
     if "HEMLINE_LOG" in variables:
         # The line that says where a server listens is waited for, whatever else is to be logged.
-        variables["HEMLINE_LOG"] += ",dataplane::serve=info"
+        variables["HEMLINE_LOG"] += ",dataplane::serve=info,storefront::serve=info"
     return variables
 
 

@@ -1,12 +1,13 @@
 """Runs the pair in the foreground: `hemline run` shows one real recommendation, and serves until Ctrl-C."""
 
+import itertools
 import json
 import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from rich.text import Text
 
 from hemline import schema
 from hemline.errors import DataError
-from hemline.llm import RANKING, LlmPair, LlmRanker, pair_of
-from hemline.pair import MODEL, Pair, PairError, check_free, interruptible, predictions
+from hemline.llm import LlmPair, LlmRanker, pair_of
+from hemline.pair import MODEL, Pair, PairError, Server, check_free, interruptible, predictions
+from hemline.storefront import Page, storefront
 
 USAGE_ERROR = 64
 TITLES = 6  # purchases that are shown
@@ -86,39 +88,63 @@ class Shop:
         return [row[0] for row in self._db.execute(question, [customer_id]).fetchall()]
 
 
+@dataclass(frozen=True)
+class Ports:
+    """Where the pair serves; 0 takes a free port."""
+
+    transformer: int
+    predictor: int
+
+
 def run(
     bundle: Path,
     store: str,
     work: Path,
     binaries: Path,
-    port: int,
-    predictor_port: int,
+    ports: Ports,
+    page: Page | None,
     llm: LlmRanker | None = None,
 ) -> int:
-    """Serves until Ctrl-C (or SIGTERM), and returns the exit code.
+    """Serves until Ctrl-C (or SIGTERM), and returns the exit code; the shop too, where there is a page.
 
     0; 64 for a port that is taken; 1 where a server fails. Raises DataError where the work directory or a
     program is missing.
     """
     console, shop = output(), Shop(work)
     try:
-        if port == predictor_port != 0:
-            raise PairError(f"--port and --predictor-port (PORT and PREDICTOR_PORT): both are {port}")
-        check_free(port, "--port", "PORT")
-        check_free(predictor_port, "--predictor-port", "PREDICTOR_PORT")
+        check_ports(ports, page)
     except PairError as error:
         say_why(error)
         return USAGE_ERROR
     logs = work / "logs" / f"run-{os.getpid()}"
-    pair = pair_of(bundle, store, binaries, (port, predictor_port), logs, llm)
+    pair = pair_of(bundle, store, binaries, (ports.transformer, ports.predictor), logs, llm)
     if llm and llm.api.is_local:
         say(console, SMALL_MODEL)
-    with refusals(console) as outcome, interruptible(), pair:
-        introduce(console, pair, shop, logs)
+    with refusals(console) as outcome, interruptible(), pair, ExitStack() as opened:
+        url = pair.transformer.url
+        front = opened.enter_context(storefront(binaries, url, page, shop.last_day(), logs)) if page else None
+        introduce(console, pair, front, shop, logs)
         while True:
             pair.check_alive()
+            if front:
+                front.check_alive()
             time.sleep(WATCH_SECONDS)
     return outcome.code
+
+
+def check_ports(ports: Ports, page: Page | None) -> None:
+    """Raises PairError where a port is wanted twice, or somebody else has it."""
+    named = [
+        (ports.transformer, "--port", "PORT"),
+        (ports.predictor, "--predictor-port", "PREDICTOR_PORT"),
+        *([(page.port, "--shop-port", "SHOP_PORT")] if page else []),
+    ]
+    for (port, *first), (other, *second) in itertools.combinations(named, 2):
+        if port == other != 0:
+            flags, variables = (f"{one} and {two}" for one, two in zip(first, second, strict=True))
+            raise PairError(f"{flags} ({variables}): both are {port}")
+    for port, flag, variable in named:
+        check_free(port, flag, variable)
 
 
 def output() -> Console:
@@ -150,8 +176,8 @@ def say_why(error: PairError) -> None:
     print(f"hemline: {error}", file=sys.stderr)
 
 
-def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
-    """Prints one recommendation, where to ask for more, and where the logs are."""
+def introduce(console: Console, pair: Pair, front: Server | None, shop: Shop, logs: Path) -> None:
+    """Prints where the shop is, one recommendation, where to ask for more, and where the logs are."""
     articles, customer, day = shop.articles(), shop.customer(), shop.last_day()
     instance = {"customer_id": customer, "transaction_date": day, "k": SHOWN}
     answer = pair.predict(instance)
@@ -161,6 +187,8 @@ def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
     (prediction,) = predictions(answer.json())
     bought = shop.purchases(customer)
 
+    if front:
+        say(console, f"\n{'shop':10} {front.url}")
     say(console, f"\nCustomer {customer}, on {day}, had bought:")
     for article_id in bought[:TITLES]:
         article = articles[article_id]
@@ -182,8 +210,9 @@ def introduce(console: Console, pair: Pair, shop: Shop, logs: Path) -> None:
         say(console, f"{name:10} {address}")
     say(console, f"\n{curl(url, instance)}")
     if isinstance(pair, LlmPair):
-        other = {**instance, "ranker": RANKING}
-        say(console, f"\nThe same by predictor-gbdt, without a restart:\n{curl(url, other)}")
+        for name in list(pair.rankers)[1:]:
+            other = {**instance, "ranker": name}
+            say(console, f"\nThe same by {pair.rankers[name].name}, without a restart:\n{curl(url, other)}")
     say(console, "\nCtrl-C stops all servers.")
 
 

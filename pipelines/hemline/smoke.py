@@ -20,6 +20,7 @@ from hemline.history import Touches
 from hemline.llm import LlmPair, LlmRanker, pair_of
 from hemline.pair import Pair, interruptible, predictions
 from hemline.run import Shop, output, refusals
+from hemline.storefront import Page, storefront
 
 CANDIDATES = 100
 UNKNOWN = "nobody-knows-this-customer"
@@ -76,8 +77,17 @@ class Smoke:
         return ranking
 
 
-def smoke(bundle: Path, store: str, work: Path, binaries: Path, llm: LlmRanker | None = None) -> int:
-    """Starts the pair on free ports, checks it, prints what was checked, and returns the exit code: 0 or 1.
+def smoke(
+    bundle: Path,
+    store: str,
+    work: Path,
+    binaries: Path,
+    page: Page | None = None,
+    llm: LlmRanker | None = None,
+) -> int:
+    """Starts the pair, and the shop where there is a page, on free ports; checks them, and prints what it found.
+
+    The exit code: 0 or 1.
 
     Raises DataError where the work directory, the manifest or a program is missing, or of no use.
     """
@@ -85,16 +95,33 @@ def smoke(bundle: Path, store: str, work: Path, binaries: Path, llm: LlmRanker |
     manifest = bundles.read_manifest(bundle)
     customer = shop.customer()
     ids = pq.read_table(work / schema.ARTICLES, columns=["article_id"])["article_id"].to_pylist()
-    pair = pair_of(bundle, store, binaries, (0, 0), work / "logs" / f"smoke-{os.getpid()}", llm)
+    logs = work / "logs" / f"smoke-{os.getpid()}"
+    pair = pair_of(bundle, store, binaries, (0, 0), logs, llm)
     with refusals(console) as outcome, interruptible(), pair:
         checks = Smoke(pair, shop, set(ids), customer, shop.last_day(), set(shop.purchases(customer)))
         check(checks, bundle, work, manifest)
         if isinstance(pair, LlmPair):
             smoke_llm.check(checks, pair)
+        if page:
+            with storefront(binaries, pair.transformer.url, page, checks.day, logs) as front:
+                checks.check("shop", lambda: shopped(checks, front.url))
         show(console, checks)
         outcome.code = int(any(fault for *_, fault in checks.rows))
         return outcome.code
     return outcome.code or 1  # interrupted before the checks ended
+
+
+def shopped(checks: Smoke, url: str) -> str:
+    """The shop's page, and what it shows a customer in one round trip."""
+    with httpx.Client(base_url=url, timeout=checks.pair.patience) as http:
+        page, config = http.get("/"), http.get("/api/config")
+        assert page.status_code == 200, f"the page: {page.status_code}"
+        assert config.json()["last_day"] == checks.day, f"config: {config.text}"
+        answer = http.post("/api/recommendations", json=checks.instance(k=12))
+    assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
+    ids = {article for _, article in answer.json()["prediction"]["ranking"]}
+    assert ids == set(answer.json()["articles"]), "an article of the list is not told of"
+    return f"the page, and {len(ids)} articles with what they are"
 
 
 def check(checks: Smoke, bundle: Path, work: Path, manifest: dict) -> None:
