@@ -85,7 +85,7 @@ def smoke(
     page: Page | None = None,
     llm: LlmRanker | None = None,
 ) -> int:
-    """Starts the pair, and the shop where there is a page, on free ports; checks them, and prints what it found.
+    """Starts the pair, and the shop where there is a page, on free ports; checks them, prints findings.
 
     The exit code: 0 or 1.
 
