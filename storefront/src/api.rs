@@ -48,6 +48,7 @@ pub(crate) fn routes() -> Router<Arc<Shop>> {
         .route("/api/customers/{id}", get(customer))
         .route("/api/interactions", get(interactions))
         .route("/api/rankers", get(rankers))
+        .route("/api/articles", get(told_articles))
 }
 
 /// What the page must know before it shows anything.
@@ -177,6 +178,10 @@ pub(crate) async fn articles(shop: &Shop, ids: impl IntoIterator<Item = String>,
 
 async fn events(State(shop): Shared, Extension(id): Id, JsonBody(body): JsonBody) -> Result {
     passed(shop.upstream.post(&["v1", "events"], body, &id).await?)
+}
+
+async fn told_articles(State(shop): Shared, Extension(id): Id, RawQuery(query): RawQuery) -> Result {
+    passed(shop.upstream.get(&["v1", "articles"], query.as_deref(), &id).await?)
 }
 
 async fn customers(State(shop): Shared, Extension(id): Id, RawQuery(query): RawQuery) -> Result {

@@ -114,6 +114,7 @@ async fn what_needs_no_articles_is_passed_on_as_it_is() {
         ("/api/customers/a%2Fb%20c", r#"{"known": false}"#),
         ("/api/interactions?since=2020-09-01T00:00:00Z&bucket=day", r#"{"totals": {}}"#),
         ("/api/rankers", r#"{"active": "ranking"}"#),
+        ("/api/articles?ids=9", r#"{"articles":[],"unknown":["9"]}"#),
     ] {
         assert_eq!(shop.get(path).await.text(), expected, "{path}");
     }
@@ -122,7 +123,10 @@ async fn what_needs_no_articles_is_passed_on_as_it_is() {
     assert_eq!(asked[0].headers["content-type"], "application/json");
     let paths: Vec<_> = asked[1..].iter().map(|asked| asked.path.as_str()).collect();
     let same = "/v1/interactions?since=2020-09-01T00:00:00Z&bucket=day";
-    assert_eq!(paths, ["/v1/customers?search=a%26b&limit=20", "/v1/customers/a%2Fb%20c", same, "/v1/rankers"]);
+    assert_eq!(
+        paths,
+        ["/v1/customers?search=a%26b&limit=20", "/v1/customers/a%2Fb%20c", same, "/v1/rankers", "/v1/articles?ids=9"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
