@@ -1,0 +1,35 @@
+/** A dialog over the page: the browser keeps the focus in it, and gives it back. */
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+
+export function Dialog(props: { label: string; onClose: () => void; children: ComponentChildren }) {
+  const self = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = self.current;
+    dialog?.showModal();
+    return () => dialog?.close();
+  }, []);
+  return (
+    // A click beside the dialog is a shortcut: Escape and the button do the same by keyboard.
+    // biome-ignore lint/a11y/useKeyWithClickEvents: as above
+    <dialog
+      ref={self}
+      class="dialog"
+      aria-label={props.label}
+      onCancel={(event) => {
+        event.preventDefault();
+        props.onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === self.current) props.onClose();
+      }}
+    >
+      <div class="dialog-body">
+        <button type="button" class="round close" onClick={props.onClose} aria-label="Close">
+          <span aria-hidden="true">✕</span>
+        </button>
+        {props.children}
+      </div>
+    </dialog>
+  );
+}
