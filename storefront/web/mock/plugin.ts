@@ -1,7 +1,7 @@
 /** A shop without its servers, for work on the pages: `HEMLINE_MOCK=1 npm run dev`. Its answers have the real ones' shape; all of it is made up. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
-import { articleOf, articlesOf, CUSTOMERS, everyId, NOW, seeded } from "./wares";
+import { articleOf, articlesOf, CUSTOMERS, everyId, NOW, seeded } from "./wares.ts";
 
 interface Told {
   type: "shown" | "click" | "purchase" | "dismiss";

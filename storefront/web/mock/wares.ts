@@ -1,6 +1,6 @@
 /** Made-up articles and customers. */
-import { APPEARANCES } from "../src/garments/appearances";
-import { COLOURS, seedOf } from "../src/garments/colours";
+import { APPEARANCES } from "../src/garments/appearances.ts";
+import { COLOURS, seedOf } from "../src/garments/colours.ts";
 
 export const NOW = "2020-09-22";
 

@@ -114,3 +114,6 @@ export function familyOf(type: string, group: string, appearance = ""): Family {
     BY_TYPE.get(type.toLowerCase()) ?? (Object.hasOwn(GROUPS, group) ? GROUPS[group] : undefined) ?? "generic";
   return family === "trousers" && appearance === "Denim" ? "jeans" : family;
 }
+
+/** Every `product_type_name` that has a drawing of its own. */
+export const TYPE_NAMES: readonly string[] = Object.values(TYPES).flat();

@@ -128,7 +128,7 @@ const MAKERS: Partial<Record<Look, Maker>> = {
         d="M2 3h2M9 2h1.5M14 6h2M5 8h1M11 10h2.4M1 12h1.6M7 14h2M14 15h1M3 17h1.4M10 18h1"
         stroke={ink}
         stroke-width="1"
-        opacity=".5"
+        opacity=".36"
       />
     ),
   }),

@@ -40,7 +40,13 @@ export function Tile({ article }: { article: Drawn }) {
   const thread = look === "denim" ? "#d9a25f" : seam;
   const line = { fill: "none", "stroke-linecap": "round", "stroke-linejoin": "round" } as const;
   return (
-    <svg class="tile" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} aria-hidden="true" focusable="false">
+    <svg
+      class="tile"
+      viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="xMidYMid slice"
+      aria-hidden="true"
+      focusable="false"
+    >
       <defs>
         <clipPath id={`${id}c`}>
           <path d={cloth} />

@@ -5,6 +5,7 @@ import { type Interactions as Answer, type Bucket, KINDS, type Kind } from "../a
 import { Fault } from "../parts/fault";
 import { percent, whole } from "../parts/words";
 import { Conversion } from "../plots/conversion";
+import { Lines } from "../plots/lines";
 import { OverTime } from "../plots/over-time";
 import { filled, momentName } from "../plots/series";
 import { shortId } from "../shopper/shopper";
@@ -106,7 +107,7 @@ function Board({ answer }: { answer: Answer }) {
     <>
       <ul class="totals" aria-label="Totals" data-testid="totals">
         {KINDS.map((kind) => (
-          <li key={kind} class={kind} data-testid={`total-${kind}`}>
+          <li key={kind} class={`of-${kind}`} data-testid={`total-${kind}`}>
             <strong>{whole.format(totals[kind])}</strong>
             <span>{TITLES[kind]}</span>
             <em>{kind === "shown" ? "" : `${percent(totals[kind], totals.shown)} of shown`}</em>
@@ -121,7 +122,15 @@ function Board({ answer }: { answer: Answer }) {
       <TimeTable moments={moments} bucket={answer.bucket} />
       <section class="panel" aria-labelledby="conversion">
         <h2 id="conversion">Conversion by ranker</h2>
-        <Conversion rankers={answer.rankers} />
+        <div class="plots">
+          <Conversion rankers={answer.rankers} />
+          <Lines
+            bucket={answer.bucket}
+            lines={answer.rankers
+              .filter((row) => row.shown > 0)
+              .map((row) => ({ name: row.ranker || "no list", moments: filled(answer, row.ranker) }))}
+          />
+        </div>
         <RankerTable rankers={answer.rankers} />
       </section>
       {answer.latest && <Latest latest={answer.latest} />}
@@ -199,7 +208,7 @@ function Latest({ latest }: { latest: NonNullable<Answer["latest"]> }) {
         {latest.map((event) => (
           <li key={`${event.at} ${event.kind} ${event.article_id} ${event.customer_id}`}>
             <time dateTime={event.at}>{new Date(event.at).toLocaleTimeString("en-GB")}</time>
-            <span class={`kind ${event.kind}`}>{TITLES[event.kind]}</span>
+            <span class={`kind of-${event.kind}`}>{TITLES[event.kind]}</span>
             <code>{event.article_id}</code>
             <bdi>{shortId(event.customer_id)}</bdi>
             <span class="fine">{event.list_id?.split("@")[0] ?? ""}</span>

@@ -9,7 +9,7 @@ import { config } from "../shop";
 import { guest, shopper } from "../shopper/shopper";
 import { Desk } from "../stylist/desk";
 import { Told } from "../stylist/told";
-import { type Piece, useStylist } from "../stylist/use-stylist";
+import { type Outfit, type Piece, useStylist } from "../stylist/use-stylist";
 
 export interface Question {
   words: string;
@@ -55,7 +55,10 @@ export function Stylist() {
       </div>
       <Desk customer={customer} coming={stylist.coming} onAsk={ask} onStop={stylist.stop} />
       {asked && <Told outfit={outfit} words={asked.words} mode={asked.mode} />}
-      <div class="outfit" aria-live="polite" aria-relevant="additions" data-testid="outfit">
+      <p class="unseen" role="status">
+        {spoken(outfit)}
+      </p>
+      <div class="outfit" data-testid="outfit">
         {outfit.pieces.map((piece, at) => (
           <Rail
             key={at}
@@ -86,6 +89,15 @@ export function Stylist() {
       )}
     </div>
   );
+}
+
+/** What is said of an outfit to those who do not see it come. */
+function spoken({ state, pieces }: Outfit): string {
+  const names = pieces.map((piece) => piece.category).join(", ");
+  if (state === "waiting") return "The stylist is thinking.";
+  if (state === "coming") return `So far: ${names}.`;
+  if (state === "done") return `Done: ${names}.`;
+  return state === "stopped" ? "Stopped." : "";
 }
 
 interface RailProps {

@@ -20,7 +20,7 @@ export function OverTime(props: { title: string; kind: Kind; moments: Moment[]; 
   const labelled = Math.max(1, Math.ceil(moments.length / 6));
   const total = moments.reduce((sum, moment) => sum + moment[kind], 0);
   return (
-    <figure class={`plot time ${kind}`}>
+    <figure class={`plot of-${kind}`}>
       <figcaption>{title}</figcaption>
       <svg
         viewBox={`0 0 ${WIDTH} ${HEIGHT}`}

@@ -97,7 +97,7 @@ export function Desk({ customer, coming, onAsk, onStop }: Props) {
       </label>
       <textarea
         id={id}
-        rows={3}
+        rows={2}
         dir="auto"
         value={words}
         placeholder={

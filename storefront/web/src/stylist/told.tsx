@@ -1,14 +1,25 @@
 /** What the stylist says beside the articles: the summary, who was thought of, and what went wrong. */
+
+import { useEffect, useRef } from "preact/hooks";
 import { daysAgo } from "../parts/words";
 import type { Outfit } from "./use-stylist";
 
 export function Told({ outfit, words, mode }: { outfit: Outfit; words: string; mode: "outfit" | "search" }) {
   const { profile, summary, done } = outfit;
+  const self = useRef<HTMLElement>(null);
+  const waiting = outfit.state === "waiting";
+  // The answer comes below the desk: on a small screen it would not be seen to come.
+  useEffect(() => {
+    if (waiting) self.current?.scrollIntoView({ block: "start" });
+  }, [waiting]);
   return (
-    <section class="told" aria-label="The answer">
+    <section class="told" aria-label="The answer" ref={self}>
       <p class="asked" dir="auto">
         “{words}”
       </p>
+      {!summary && (outfit.state === "waiting" || outfit.state === "coming") && (
+        <p class="summary pending" aria-hidden="true" />
+      )}
       {summary && (
         <p class="summary" dir="auto" data-testid="summary">
           {summary}
