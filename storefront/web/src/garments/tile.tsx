@@ -70,7 +70,6 @@ export function Tile({ article }: { article: Drawn }) {
         )}
       </defs>
       <rect width={WIDTH} height={HEIGHT} fill={wallOf(colour)} />
-      <ellipse cx="100" cy="228" rx="58" ry="5" fill="#2a1f18" opacity=".07" />
       <g transform="translate(100 120) scale(.86) translate(-100 -122)">
         {drawing.cords && <path d={drawing.cords} {...line} stroke={seam} stroke-width="6.500" />}
         {drawing.cords && <path d={drawing.cords} {...line} stroke={colour} stroke-width="4" />}

@@ -57,8 +57,14 @@ export function Card({ card, article, slot, unscored, onOpen, onBuy, onDismiss, 
 function Score({ score }: { score: number }) {
   return (
     <>
-      <meter min={0} max={1} value={Math.min(1, Math.max(0, score))} aria-label="Score" />
-      <span>{scored(score)}</span>
+      <svg viewBox="0 0 52 6" aria-hidden="true">
+        <rect class="rest" width="52" height="6" rx="3" />
+        <rect width={Math.max(3, 52 * Math.min(1, Math.max(0, score)))} height="6" rx="3" />
+      </svg>
+      <span>
+        <span class="unseen">Score </span>
+        {scored(score)}
+      </span>
     </>
   );
 }
