@@ -4,6 +4,7 @@ import type { Gender } from "../api/shapes";
 import type { Card as InList } from "../list/replacement";
 import { Card } from "../parts/card";
 import { Details } from "../parts/details";
+import { drawsEmoji } from "../parts/emoji";
 import { Fault } from "../parts/fault";
 import { config } from "../shop";
 import { guest, shopper } from "../shopper/shopper";
@@ -122,9 +123,11 @@ function Rail({ piece, articles, onOpen, onAct, onSeen }: RailProps) {
   return (
     <section class="rail" data-testid="outfit-item" aria-label={piece.category}>
       <header>
-        <span class="emoji" aria-hidden="true">
-          {piece.emoji}
-        </span>
+        {drawsEmoji() && (
+          <span class="emoji" aria-hidden="true">
+            {piece.emoji}
+          </span>
+        )}
         <h2 dir="auto">{piece.category}</h2>
         <p dir="auto">{piece.description}</p>
         <p class="fine">

@@ -141,9 +141,7 @@ function Order({ answer, waiting }: { answer: Explanations | null; waiting: bool
         {answer.explanation.ranker} ranked them
         {unscored > 0 && `; ${unscored} were not scored`}.
       </p>
-      <div class="scroll" tabIndex={0} role="group" aria-label="Chart of candidates">
-        <Bump candidates={all} articles={answer.articles} few={Math.min(FEW, all.length)} />
-      </div>
+      <Bump candidates={all} articles={answer.articles} few={Math.min(FEW, all.length)} />
       <details class="table">
         <summary>All candidates as a table</summary>
         <div class="scroll" tabIndex={0} role="group" aria-label="Table of candidates">

@@ -1,5 +1,7 @@
 /** Bars to the right and to the left of nought: what speaks for, and what against. */
 
+import { fitted, useWidth } from "./use-width";
+
 export interface Bar {
   name: string;
   value: number;
@@ -8,19 +10,20 @@ export interface Bar {
 }
 
 const ROW = 28;
-const NAMES = 190;
-const PLOT = 300;
-const WIDTH = NAMES + PLOT + 64;
+const VALUES = 56;
 
 export function Bars({ title, rows }: { title: string; rows: Bar[] }) {
+  const { self, width } = useWidth(660);
+  const names = Math.min(200, width * 0.42);
   const most = Math.max(...rows.map((row) => Math.abs(row.value)), 1e-9);
   const left = rows.some((row) => row.value < 0) ? 0.5 : 0;
-  const nought = NAMES + PLOT * left;
-  const length = (value: number) => (Math.abs(value) / most) * PLOT * (left ? 0.5 : 1);
+  const plot = width - names - VALUES;
+  const nought = names + plot * left;
+  const length = (value: number) => (Math.abs(value) / most) * plot * (left ? 0.5 : 1);
   return (
-    <figure class="plot">
+    <figure class="plot" ref={self}>
       <svg
-        viewBox={`0 0 ${WIDTH} ${rows.length * ROW + 8}`}
+        viewBox={`0 0 ${width} ${rows.length * ROW + 8}`}
         role="img"
         aria-label={`${title}: ${rows.map((row) => `${row.name} ${row.value.toFixed(2)}`).join(", ")}`}
       >
@@ -28,12 +31,12 @@ export function Bars({ title, rows }: { title: string; rows: Bar[] }) {
         <line class="axis" x1={nought} x2={nought} y1={0} y2={rows.length * ROW} />
         {rows.map((row, at) => (
           <g key={row.name} transform={`translate(0 ${at * ROW})`}>
-            <text class="label" x={NAMES - 10} y={row.note ? 13 : 18} text-anchor="end">
-              {shortened(row.name, 26)}
+            <text class="label" x={names - 10} y={row.note ? 13 : 18} text-anchor="end">
+              {fitted(row.name, names - 10)}
             </text>
             {row.note && (
-              <text class="note" x={NAMES - 10} y={25} text-anchor="end">
-                {shortened(row.note, 30)}
+              <text class="note" x={names - 10} y={25} text-anchor="end">
+                {fitted(row.note, names)}
               </text>
             )}
             <rect
@@ -54,5 +57,3 @@ export function Bars({ title, rows }: { title: string; rows: Bar[] }) {
     </figure>
   );
 }
-
-const shortened = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -2,23 +2,24 @@
 import type { Interactions } from "../api/shapes";
 import { percent, whole } from "../parts/words";
 import { interval } from "./scale";
+import { useWidth } from "./use-width";
 
-const WIDTH = 640;
-const LEFT = 150;
-const RIGHT = 90;
+const LEFT = 110;
+const RIGHT = 62;
 const ROW = 46;
 
 export function Conversion({ rankers }: { rankers: Interactions["rankers"] }) {
+  const { self, width } = useWidth(640);
   const rows = rankers.filter((row) => row.shown > 0);
   if (rows.length === 0) return <p class="empty">Nothing of a list was shown yet.</p>;
   const most = Math.max(0.02, ...rows.map((row) => interval(row.purchase, row.shown)[1]));
   const top = Math.min(1, niceShare(most));
-  const x = (share: number) => LEFT + (Math.min(share, top) / top) * (WIDTH - LEFT - RIGHT);
-  const marks = [0, 0.25, 0.5, 0.75, 1].map((part) => part * top);
+  const x = (share: number) => LEFT + (Math.min(share, top) / top) * (width - LEFT - RIGHT);
+  const marks = [0, 0.5, 1].map((part) => part * top);
   return (
-    <figure class="plot">
+    <figure class="plot" ref={self}>
       <svg
-        viewBox={`0 0 ${WIDTH} ${rows.length * ROW + 30}`}
+        viewBox={`0 0 ${width} ${rows.length * ROW + 30}`}
         role="img"
         aria-label={`Purchases per shown article: ${rows.map((row) => `${row.ranker || "no list"} ${percent(row.purchase, row.shown)}`).join(", ")}`}
       >
@@ -37,7 +38,7 @@ export function Conversion({ rankers }: { rankers: Interactions["rankers"] }) {
           return (
             <g key={row.ranker}>
               <text class="label" x={LEFT - 12} y={y + 1} text-anchor="end">
-                {(row.ranker || "no list").slice(0, 20)}
+                {(row.ranker || "no list").slice(0, 14)}
               </text>
               <text class="note" x={LEFT - 12} y={y + 15} text-anchor="end">
                 {whole.format(row.shown)} shown
@@ -51,7 +52,7 @@ export function Conversion({ rankers }: { rankers: Interactions["rankers"] }) {
                 rx={2}
               />
               <path class="whisker" d={`M${x(low)} ${y}H${x(high)}M${x(low)} ${y - 5}v10M${x(high)} ${y - 5}v10`} />
-              <text class="label" x={Math.min(x(high) + 8, WIDTH - RIGHT + 8)} y={y + 4}>
+              <text class="label" x={Math.min(x(high) + 8, width - RIGHT + 8)} y={y + 4}>
                 {percent(row.purchase, row.shown)}
               </text>
             </g>

@@ -2,11 +2,11 @@
 import type { Bucket } from "../api/shapes";
 import { percent } from "../parts/words";
 import { type Moment, momentName } from "./series";
+import { useWidth } from "./use-width";
 
-const WIDTH = 640;
 const HEIGHT = 230;
 const LEFT = 52;
-const RIGHT = 130;
+const RIGHT = 118;
 const TOP = 12;
 const BOTTOM = 26;
 
@@ -30,19 +30,20 @@ export function shares(moments: Moment[]): (number | null)[] {
 }
 
 export function Lines({ lines, bucket }: { lines: Line[]; bucket: Bucket }) {
+  const { self, width } = useWidth(640);
   const drawn = lines.slice(0, STYLES.length).map((line) => ({ ...line, shares: shares(line.moments) }));
   const moments = drawn[0]?.moments ?? [];
   if (!drawn.some((line) => line.shares.some((share) => share !== null))) return null;
   const most = Math.max(0.02, ...drawn.flatMap((line) => line.shares.map((share) => Math.min(1, share ?? 0))));
-  const x = (at: number) => LEFT + (at / Math.max(1, moments.length - 1)) * (WIDTH - LEFT - RIGHT);
+  const x = (at: number) => LEFT + (at / Math.max(1, moments.length - 1)) * (width - LEFT - RIGHT);
   const y = (share: number) => HEIGHT - BOTTOM - (Math.min(share, most) / most) * (HEIGHT - BOTTOM - TOP);
   const heights = spread(drawn.map((line) => y(line.shares.at(-1) ?? 0)));
-  const labelled = Math.max(1, Math.ceil(moments.length / 5));
+  const labelled = Math.max(1, Math.ceil((moments.length * 70) / (width - LEFT - RIGHT)));
   return (
-    <figure class="plot">
+    <figure class="plot" ref={self}>
       <figcaption>Bought of shown so far, over time</figcaption>
       <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+        viewBox={`0 0 ${width} ${HEIGHT}`}
         role="img"
         aria-label={`Conversion over time: at the end ${drawn.map((line) => `${line.name} ${percent(line.shares.at(-1) ?? 0, 1)}`).join(", ")}`}
       >
@@ -52,7 +53,7 @@ export function Lines({ lines, bucket }: { lines: Line[]; bucket: Bucket }) {
             <line
               class={part === 0 ? "axis" : "grid-line"}
               x1={LEFT}
-              x2={WIDTH - RIGHT}
+              x2={width - RIGHT}
               y1={y(part * most)}
               y2={y(part * most)}
             />
@@ -71,8 +72,8 @@ export function Lines({ lines, bucket }: { lines: Line[]; bucket: Bucket }) {
         {drawn.map((line, at) => (
           <g key={line.name}>
             <path class={`line ${STYLES[at]}`} d={path(line.shares, x, y)} />
-            <path class={`line ${STYLES[at]}`} d={`M${WIDTH - RIGHT + 6} ${heights[at]}h18`} />
-            <text class="label" x={WIDTH - RIGHT + 30} y={(heights[at] ?? 0) + 4}>
+            <path class={`line ${STYLES[at]}`} d={`M${width - RIGHT + 6} ${heights[at]}h18`} />
+            <text class="label" x={width - RIGHT + 30} y={(heights[at] ?? 0) + 4}>
               {line.name.slice(0, 14)}
             </text>
           </g>

@@ -3,8 +3,8 @@ import type { Bucket, Kind } from "../api/shapes";
 import { whole } from "../parts/words";
 import { ticks } from "./scale";
 import { type Moment, momentName } from "./series";
+import { useWidth } from "./use-width";
 
-const WIDTH = 520;
 const HEIGHT = 190;
 const LEFT = 44;
 const BOTTOM = 26;
@@ -12,18 +12,19 @@ const TOP = 12;
 
 export function OverTime(props: { title: string; kind: Kind; moments: Moment[]; bucket: Bucket }) {
   const { title, kind, moments, bucket } = props;
+  const { self, width } = useWidth(900);
   const most = Math.max(0, ...moments.map((moment) => moment[kind]));
   const marks = ticks(most);
   const top = marks.at(-1) ?? 1;
   const height = (count: number) => (count / top) * (HEIGHT - BOTTOM - TOP);
-  const step = (WIDTH - LEFT) / Math.max(1, moments.length);
-  const labelled = Math.max(1, Math.ceil(moments.length / 6));
+  const step = (width - LEFT) / Math.max(1, moments.length);
+  const labelled = Math.max(1, Math.ceil((moments.length * 75) / (width - LEFT)));
   const total = moments.reduce((sum, moment) => sum + moment[kind], 0);
   return (
-    <figure class={`plot of-${kind}`}>
+    <figure class={`plot of-${kind}`} ref={self}>
       <figcaption>{title}</figcaption>
       <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+        viewBox={`0 0 ${width} ${HEIGHT}`}
         role="img"
         aria-label={`${title} by ${bucket}: ${whole.format(total)} in all, ${whole.format(most)} at most`}
       >
@@ -33,7 +34,7 @@ export function OverTime(props: { title: string; kind: Kind; moments: Moment[]; 
         </desc>
         {marks.map((mark) => (
           <g key={mark} transform={`translate(0 ${HEIGHT - BOTTOM - height(mark)})`}>
-            <line class={mark === 0 ? "axis" : "grid-line"} x1={LEFT} x2={WIDTH} />
+            <line class={mark === 0 ? "axis" : "grid-line"} x1={LEFT} x2={width} />
             <text class="note" x={LEFT - 8} y={4} text-anchor="end">
               {whole.format(mark)}
             </text>

@@ -3,8 +3,8 @@
 import type { Timing } from "../api/server-timing";
 import { waterfall } from "../api/server-timing";
 import { milliseconds } from "../parts/words";
+import { useWidth } from "./use-width";
 
-const WIDTH = 640;
 const LEFT = 112;
 const RIGHT = 84;
 const ROW = 30;
@@ -22,11 +22,12 @@ const WHAT: Record<string, string> = {
 
 export function Waterfall({ timings, roundTrip }: { timings: Timing[]; roundTrip: number }) {
   const { total, steps } = waterfall(timings);
-  const x = (at: number) => LEFT + (at / Math.max(total, 1e-6)) * (WIDTH - LEFT - RIGHT);
+  const { self, width } = useWidth(900);
+  const x = (at: number) => LEFT + (at / Math.max(total, 1e-6)) * (width - LEFT - RIGHT);
   return (
-    <figure class="plot">
+    <figure class="plot" ref={self}>
       <svg
-        viewBox={`0 0 ${WIDTH} ${steps.length * ROW + 8}`}
+        viewBox={`0 0 ${width} ${steps.length * ROW + 8}`}
         role="img"
         aria-label={`Steps: ${steps.map((step) => `${step.name} ${milliseconds(step.duration)}`).join(", ")}; total ${milliseconds(total)}`}
         data-testid="waterfall"
@@ -49,7 +50,7 @@ export function Waterfall({ timings, roundTrip }: { timings: Timing[]; roundTrip
               height={ROW - 12}
               rx={2}
             />
-            <text class="note" x={WIDTH} y={19} text-anchor="end">
+            <text class="note" x={width} y={19} text-anchor="end">
               {milliseconds(step.duration)}
             </text>
           </g>

@@ -85,7 +85,7 @@ function Piece(props: { purchase: CustomerDetails["purchases"][number]; article:
       <span class="bought-name" dir="auto">
         {article?.prod_name ?? purchase.article_id}
       </span>
-      {days !== null && <span class="fine">{daysAgo(days)}</span>}
+      {days !== null && <span class="fine">{daysAgo(days).replace(" ago", "")}</span>}
     </li>
   );
 }
