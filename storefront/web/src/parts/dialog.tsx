@@ -1,4 +1,4 @@
-/** A dialog over the page: the browser keeps the focus in it, and gives it back. */
+/** A dialog over the page: the browser keeps the focus in it, and whoever opened it has it back. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
@@ -6,8 +6,13 @@ export function Dialog(props: { label: string; onClose: () => void; children: Co
   const self = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = self.current;
+    const before = document.activeElement;
     dialog?.showModal();
-    return () => dialog?.close();
+    return () => {
+      dialog?.close();
+      // The browser gives the focus back only from a dialog that is still there.
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
   }, []);
   return (
     // A click beside the dialog is a shortcut: Escape and the button do the same by keyboard.

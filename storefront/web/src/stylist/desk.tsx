@@ -115,12 +115,13 @@ export function Desk({ customer, coming, onAsk, onStop }: Props) {
           {length} of {MOST} characters{length > MOST ? ": too many" : ""}
         </p>
         {coming && <Elapsed />}
+        {/* Keys: one button that turned into the other while it is pressed would send the form. */}
         {coming ? (
-          <button type="button" class="button quietly" onClick={onStop}>
+          <button key="stop" type="button" class="button quietly" onClick={onStop}>
             Stop
           </button>
         ) : (
-          <button type="submit" class="button" disabled={!usable}>
+          <button key="ask" type="submit" class="button" disabled={!usable}>
             {mode === "outfit" ? "Ask the stylist" : "Search"}
           </button>
         )}
