@@ -95,6 +95,8 @@ pub(super) type Listener<'a> = &'a mut (dyn FnMut(News<'_>) + Send);
 struct Making<'a> {
     stylist: &'a Stylist,
     eligible: Eligible,
+    /// What draws the articles of every item.
+    taste: Option<Arc<[f32]>>,
     k: usize,
     items: Vec<Styled>,
     summary: Option<String>,
@@ -123,6 +125,7 @@ impl Stylist {
                 self.counts.query();
             }
             Words::Request(request) => {
+                making.taste = profile.as_ref().and_then(|profile| texts.taste(profile.article_ids()));
                 let lacks = making.style(request, question.gender, profile.as_ref(), context, listener).await?;
                 self.counts.request(lacks.as_ref().map(|lacks| lacks.code));
                 degraded.extend(lacks.map(|lacks| lacks.words));
@@ -156,8 +159,19 @@ impl Lacks {
 impl<'a> Making<'a> {
     fn new(stylist: &'a Stylist, eligible: Eligible, k: usize) -> Self {
         let nothing = Duration::ZERO;
-        let (items, summary, llm) = (Vec::new(), None, None);
-        Self { stylist, eligible, k, items, summary, llm, encoding: nothing, searching: nothing, waited: nothing }
+        let (encoding, searching, waited) = (nothing, nothing, nothing);
+        Self {
+            stylist,
+            eligible,
+            taste: None,
+            k,
+            items: Vec::new(),
+            summary: None,
+            llm: None,
+            encoding,
+            searching,
+            waited,
+        }
     }
 
     /// Finds the articles of what the LLM says, item by item. Says what the LLM failed in.
@@ -217,7 +231,7 @@ impl<'a> Making<'a> {
     async fn add(&mut self, item: Option<Item>, words: String, listener: Listener<'_>) -> Result<()> {
         let Stylist { texts, encoders, .. } = self.stylist;
         let Found { articles, encoding, searching } =
-            texts.find(encoders, words, self.k, self.eligible.rows.clone()).await?;
+            texts.find(encoders, words, self.taste.clone(), self.k, self.eligible.rows.clone()).await?;
         self.encoding += encoding;
         self.searching += searching;
         let left = Arc::make_mut(&mut self.eligible.rows);

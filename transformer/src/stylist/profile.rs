@@ -64,6 +64,11 @@ impl Profile {
         Self { age, age_group: age.and_then(|age| info.age_group_label(age)), purchases }
     }
 
+    /// The articles that they bought.
+    pub(super) fn article_ids(&self) -> impl Iterator<Item = &str> {
+        self.purchases.iter().map(|purchase| &*purchase.article_id)
+    }
+
     /// What they bought, in words that can be searched for; nothing where that is not known.
     pub(super) fn in_words(&self) -> Option<String> {
         let words = self.purchases.iter().map(|Purchase { name, product_type, colour, .. }| {

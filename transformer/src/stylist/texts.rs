@@ -25,6 +25,9 @@ use crate::filter::{Eligibility, Evaluated, OutOfStockRows};
 
 /// The column that says which section an article is sold in.
 const SECTION: &str = "section_name";
+/// What a customer's taste counts beside the words of an item, which count 1: enough to tell two customers apart whatever the LLM makes
+/// of their profiles, too little to make trousers of a dress.
+const TASTE: f32 = 0.5;
 
 /// The mapped parts of a bundle that are searched by words.
 pub(super) struct Texts {
@@ -100,7 +103,16 @@ impl Texts {
         Ok(Eligible { rows: Arc::new(rows), shortage })
     }
 
-    /// The `count` articles whose texts are nearest to `words`, of `rows`.
+    /// The mean of what is said of these articles, of length 1; nothing where none of them is known.
+    pub(super) fn taste<'a>(&self, article_ids: impl Iterator<Item = &'a str>) -> Option<Arc<[f32]>> {
+        let mut sum = vec![0.0; self.embeddings.size()];
+        for row in article_ids.filter_map(|id| self.articles.row(id)) {
+            add(&mut sum, self.embeddings.row(row), 1.0);
+        }
+        unit(&mut sum).then(|| sum.into())
+    }
+
+    /// The `count` articles whose texts are nearest to `words`, of `rows`; drawn towards the `taste`, where there is one.
     ///
     /// # Errors
     /// The encoders' queue is full, or something of ours fails.
@@ -108,13 +120,18 @@ impl Texts {
         self: &Arc<Self>,
         encoders: &Pool<Encoder>,
         words: String,
+        taste: Option<Arc<[f32]>>,
         count: usize,
         rows: Arc<Rows>,
     ) -> Result<Found> {
         let texts = self.clone();
         let job = move |encoder: &mut Encoder| {
             let begun = Instant::now();
-            let query = encoder.encode(&words)?;
+            let mut query = encoder.encode(&words)?;
+            if let Some(taste) = taste {
+                add(&mut query, &taste, TASTE);
+                unit(&mut query);
+            }
             let encoded = Instant::now();
             let found = texts.index.search(&texts.embeddings, &query, count, &rows).map_err(Error::internal)?;
             let articles = found.iter().map(|neighbour| (neighbour.score, neighbour.row)).collect();
@@ -122,6 +139,21 @@ impl Texts {
         };
         encoders.run(job).await?
     }
+}
+
+/// `sum` += `times` · `vector`.
+fn add(sum: &mut [f32], vector: &[f32], times: f32) {
+    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += times * value);
+}
+
+/// The same direction with length 1; whether it has one.
+fn unit(vector: &mut [f32]) -> bool {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let has_one = length > f32::EPSILON;
+    if has_one {
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+    has_one
 }
 
 /// The rows of the articles that are sold in these sections.
@@ -132,4 +164,19 @@ fn in_sections(articles: &Articles, names: &[String]) -> Rows {
         names.iter().any(|name| name == own)
     });
     Rows::of(rows, articles.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TASTE, add, unit};
+
+    #[test]
+    fn a_taste_draws_words_towards_it_and_leaves_them_nearer() {
+        let (mut query, taste) = (vec![1.0, 0.0], [0.0, 1.0]);
+        add(&mut query, &taste, TASTE);
+        assert!(unit(&mut query));
+        assert!((query[0].hypot(query[1]) - 1.0).abs() < 1e-6);
+        assert!(query[1] > 0.0 && query[0] > query[1]);
+        assert!(!unit(&mut [0.0, 0.0]));
+    }
 }
