@@ -71,11 +71,11 @@ def askable(sentences: list[str]) -> list[str]:
 
 def test_scores_are_the_cosines_that_python_finds_whatever_the_text(texts, ranking):
     asked = askable(SENTENCES)
-    assert len(asked) > 180
+    assert len(asked) >= 200
     for sentence in asked:
         found = ranking(sentence)
         expected = texts.embeddings[[texts.rows[article] for _, article in found]] @ texts.embed(sentence)
-        np.testing.assert_allclose([score for score, _ in found], expected, atol=1e-3, err_msg=sentence[:60])
+        np.testing.assert_allclose([score for score, _ in found], expected, atol=1e-5, err_msg=sentence[:60])
 
 
 def test_neighbours_are_those_of_exact_search(texts, ranking):

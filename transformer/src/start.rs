@@ -94,6 +94,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started<impl Future<Output = ()
     let is_up = readiness.dependency(STORE, &metrics);
     let is_up = if args.serves_without_store() { is_up } else { is_up.with_latch(readiness.latch(STORE)) };
     let handler = Handler { readiness, ..Handler::new(server, repository, metrics, &args.server)? };
+    let shared = Arc::new(handler.clone());
     let writer = Writer::start(store.clone(), WAITING_EVENTS, args.store_timeout);
     let shop = shop::routes(Shop {
         handler: shared.clone(),
