@@ -27,12 +27,14 @@ export const ranker = computed(() => {
   return known ? (wanted.value ?? undefined) : undefined;
 });
 
+/** The shop's today: its data's last day, or the day it is. */
+export const today = () => config.value?.last_day ?? new Date().toISOString().slice(0, 10);
+
 /** The instance that asks for this person, as of the shop's today. */
 export function instanceOf(person: Shopper): Instance {
-  const day = config.value?.last_day;
   return {
     customer_id: person.id,
-    ...(day ? { transaction_date: day } : {}),
+    transaction_date: today(),
     ...(person.age === undefined ? {} : { age: person.age }),
     ...(ranker.value ? { ranker: ranker.value } : {}),
   };

@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import { APPEARANCES, lookOf } from "../src/garments/appearances";
 import { COLOURS, colourOf, inkOf, luminance, MASTERS, seamOf, wallOf } from "../src/garments/colours";
 import { DRAWINGS } from "../src/garments/drawings";
-import { FAMILIES, familyOf, GROUPS, TYPE_NAMES } from "../src/garments/families";
+import { FAMILIES, type Family, familyOf, GROUPS, TYPE_NAMES } from "../src/garments/families";
 import { both, moved, pair, symmetric } from "../src/garments/symmetric";
+import { cutsOf, drawingOf } from "../src/garments/variants";
 import { APPEARANCE_NAMES, COLOUR_GROUPS, GROUP_NAMES, MASTER_COLOURS, PRODUCT_TYPES } from "./names";
 
 const HEX = /^#[0-9a-f]{6}$/;
@@ -43,6 +44,14 @@ test("trousers of denim are jeans", () => {
   expect(familyOf("Trousers", "Garment Lower body", "Solid")).toBe("trousers");
 });
 
+/** All cuts of a family: enough seeds find each. */
+const cuts = (family: Family) => new Set(Array.from({ length: 64 }, (_, seed) => drawingOf(family, seed << 8)));
+
+test.each(FAMILIES)("every cut of %s is seen, and a product is always cut the same", (family) => {
+  expect(cuts(family).size).toBe(cutsOf(family));
+  expect(drawingOf(family, 12_345)).toBe(drawingOf(family, 12_345));
+});
+
 test("no type stands at two drawings", () => {
   expect(new Set(TYPE_NAMES).size).toBe(TYPE_NAMES.length);
 });
@@ -74,10 +83,11 @@ test.each(Object.entries(COLOURS))(
 );
 
 test.each(FAMILIES)("the drawing %s is made of path data", (family) => {
-  const { cloth, inside, trim, seams, stitches, buttons, cords, hardware = [] } = DRAWINGS[family];
-  const all = [...cloth, inside, trim, seams, stitches, buttons, cords, ...hardware.map(({ d }) => d)];
-  expect(cloth.length).toBeGreaterThan(0);
-  for (const path of all) if (path !== undefined) expect(path).toMatch(/^M[-\d.\sMLCHVhvaZ]+$/);
+  for (const { cloth, inside, trim, seams, stitches, buttons, cords, hardware = [] } of cuts(family)) {
+    const all = [...cloth, inside, trim, seams, stitches, buttons, cords, ...hardware.map(({ d }) => d)];
+    expect(cloth.length).toBeGreaterThan(0);
+    for (const path of all) if (path !== undefined) expect(path).toMatch(/^M[-\d.\sMLCHVhvaZ]+$/);
+  }
 });
 
 test("a half and its mirror image make a closed outline", () => {

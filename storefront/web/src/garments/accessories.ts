@@ -197,3 +197,11 @@ export const generic: Drawing = {
   stitches: "M56 204L144 204",
   motif: [100, 174],
 };
+
+export const tote: Drawing = {
+  cloth: ["M38 92L162 92L154 204C154 209 151 212 146 212L54 212C49 212 46 209 46 204Z"],
+  cords: "M72 96C70 36 130 36 128 96",
+  seams: "M40 106L160 106M72 96L74 130M128 96L126 130",
+  stitches: "M50 203L150 203",
+  motif: [100, 158],
+};

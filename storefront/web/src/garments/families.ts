@@ -4,7 +4,8 @@ export type Family = keyof typeof TYPES | "generic";
 
 /** The `product_type_name`s of each drawing: H&M's, and those of generated data. */
 const TYPES = {
-  tshirt: ["T-shirt", "Kids Underwear top", "Top"],
+  tshirt: ["T-shirt", "Kids Underwear top"],
+  top: ["Top"],
   polo: ["Polo shirt"],
   vest: ["Vest top", "Nipple covers"],
   shirt: ["Shirt", "Blouse"],

@@ -86,3 +86,31 @@ export const socks: Drawing = {
   seams: `M72 70L108 70M132 56L168 56${ribs(78, 104, 54, 68, 6)}${ribs(138, 164, 40, 54, 6)}M39 186C46 180 58 182 66 196M72 138C82 144 94 148 104 156`,
   motif: null,
 };
+
+/** Trousers with wide legs. */
+const WIDE = "M100 26L140 26L143 44C152 100 164 160 172 228L116 231C113 180 109 130 100 100";
+
+/** Trousers that are narrow at the foot. */
+const TAPERED = "M100 26L142 26L147 48C156 100 150 160 138 226L112 228C110 180 107 130 100 100";
+
+export const wide: Drawing = {
+  cloth: [symmetric(WIDE)],
+  seams: `${both("M100 41L142 41")}M100 41L100 100${both("M122 44L118 74")}${both("M130 70C138 120 142 175 145 229")}`,
+  motif: null,
+};
+
+export const tapered: Drawing = {
+  cloth: [symmetric(TAPERED)],
+  trim: symmetric("M100 25L142 25L144 42L100 42"),
+  seams: `M100 42L100 100${both("M148 62C138 66 132 58 129 43")}${both("M130 62C133 120 130 180 125 226")}`,
+  stitches: both("M138 219L112 221"),
+  motif: null,
+};
+
+export const pencil: Drawing = {
+  cloth: [symmetric("M100 56L140 56C148 84 151 110 149 140C147 168 144 192 142 216C128 219 114 220 100 220")],
+  trim: symmetric("M100 42L139 42L141 57L100 57"),
+  seams: `M100 57L100 100${both("M124 57L120 84")}M112 220L113 186`,
+  stitches: both("M100 212C116 212 130 211 142 209"),
+  motif: null,
+};

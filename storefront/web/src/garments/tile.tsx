@@ -3,10 +3,10 @@ import { useId } from "preact/hooks";
 import type { Article } from "../api/shapes";
 import { lookOf } from "./appearances";
 import { accentOf, colourOf, inkOf, luminance, mixed, seamOf, seedOf, wallOf } from "./colours";
-import { DRAWINGS } from "./drawings";
 import { familyOf } from "./families";
 import { Motif, patternOf } from "./patterns";
 import { HEIGHT, WIDTH } from "./symmetric";
+import { drawingOf } from "./variants";
 
 const HARDWARE = { sole: "#f3efe8", metal: "#c9b27a", tan: "#b98d5f", glass: "#3b4650", paper: "#f7f2e8" };
 
@@ -28,8 +28,8 @@ export function Tile({ article }: { article: Drawn }) {
   const look = lookOf(article.graphical_appearance_name);
   // Articles of one product are alike: their ids differ in the last three digits.
   const seed = seedOf(article.article_id.slice(0, -3));
-  const drawing =
-    DRAWINGS[familyOf(article.product_type_name, article.product_group_name, article.graphical_appearance_name)];
+  const family = familyOf(article.product_type_name, article.product_group_name, article.graphical_appearance_name);
+  const drawing = drawingOf(family, seed);
   const pattern = patternOf(look, colour, seed);
   const seam = seamOf(colour);
   const accent = accentOf(seed, colour);

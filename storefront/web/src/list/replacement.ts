@@ -58,6 +58,9 @@ export function restocked(
   return { shown: [...counter.shown, ...fresh.slice(0, room)], spares: fresh.slice(room), gone: counter.gone };
 }
 
+/** The highest score among cards. */
+export const best = (cards: Card[]) => Math.max(0, ...cards.map((card) => card.score));
+
 function distinct(cards: Card[]): Card[] {
   const ids = new Set<string>();
   return cards.filter((card) => !ids.has(card.articleId) && ids.add(card.articleId));

@@ -1,7 +1,7 @@
 /** A list for one person: what to buy, what not, and why. */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Prediction } from "../api/shapes";
-import type { Card as InList } from "../list/replacement";
+import { best, type Card as InList } from "../list/replacement";
 import { SHOWN, useList } from "../list/use-list";
 import { Card } from "../parts/card";
 import { Details } from "../parts/details";
@@ -76,6 +76,7 @@ function Shelves({ person }: { person: Shopper }) {
               card={card}
               article={articles[card.articleId]}
               slot={at}
+              best={best(counter.shown)}
               unscored={unscored(prediction, card)}
               onOpen={() => {
                 list.tell("click", card);

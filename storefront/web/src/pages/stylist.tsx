@@ -1,12 +1,12 @@
 /** From words to an outfit. */
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Gender } from "../api/shapes";
-import type { Card as InList } from "../list/replacement";
+import { best, type Card as InList } from "../list/replacement";
 import { Card } from "../parts/card";
 import { Details } from "../parts/details";
 import { drawsEmoji } from "../parts/emoji";
 import { Fault } from "../parts/fault";
-import { config } from "../shop";
+import { today } from "../shop";
 import { guest, shopper } from "../shopper/shopper";
 import { Desk } from "../stylist/desk";
 import { Told } from "../stylist/told";
@@ -31,11 +31,10 @@ export function Stylist() {
 
   const ask = (question: Question) => {
     setAsked(question);
-    const day = config.value?.last_day;
     const who = {
       gender: question.gender,
       ...(question.personal && customer ? { customer_id: customer.id } : {}),
-      ...(day ? { transaction_date: day } : {}),
+      transaction_date: today(),
     };
     if (question.mode === "outfit") void stylist.wish({ request: question.words, ...who });
     else void stylist.look({ query: question.words, ...who });
@@ -142,6 +141,7 @@ function Rail({ piece, articles, onOpen, onAct, onSeen }: RailProps) {
             card={card}
             article={articles[card.articleId]}
             slot={at}
+            best={best(shown)}
             onOpen={() => onOpen(card)}
             onBuy={() => setSlot(onAct("purchase", card))}
             onDismiss={() => setSlot(onAct("dismiss", card))}

@@ -138,7 +138,7 @@ function Order({ answer, waiting }: { answer: Explanations | null; waiting: bool
       <h2 id="order">Before and after ranking</h2>
       <p class="fine">
         {whole.format(all.length)} candidates in the order in which retrieval found them, and as{" "}
-        {answer.explanation.ranker} ranked them
+        <strong>{answer.explanation.ranker}</strong> orders them
         {unscored > 0 && `; ${unscored} were not scored`}.
       </p>
       <Bump candidates={all} articles={answer.articles} few={Math.min(FEW, all.length)} />

@@ -10,6 +10,8 @@ interface Props {
   article: Article | undefined;
   /** Its place on the counter, from 0. */
   slot: number;
+  /** The highest score that is seen: bars are parts of it. */
+  best: number;
   /** The ranker has no score for it: the list is in the order of retrieval. */
   unscored?: boolean;
   onOpen(): void;
@@ -19,7 +21,7 @@ interface Props {
   onSeen(): void;
 }
 
-export function Card({ card, article, slot, unscored, onOpen, onBuy, onDismiss, onSeen }: Props) {
+export function Card({ card, article, slot, best, unscored, onOpen, onBuy, onDismiss, onSeen }: Props) {
   const self = useRef<HTMLLIElement>(null);
   useSeen(self, onSeen);
   const name = article?.prod_name ?? card.articleId;
@@ -36,7 +38,7 @@ export function Card({ card, article, slot, unscored, onOpen, onBuy, onDismiss, 
       </p>
       <p class="card-facts">
         <span class="score" title={`Place ${card.place} of its list`}>
-          {unscored ? "no score" : <Score score={card.score} />}
+          {unscored ? "no score" : <Score score={card.score} best={best} />}
         </span>
         {article?.price != null && <Price price={article.price} />}
       </p>
@@ -54,12 +56,13 @@ export function Card({ card, article, slot, unscored, onOpen, onBuy, onDismiss, 
   );
 }
 
-function Score({ score }: { score: number }) {
+function Score({ score, best }: { score: number; best: number }) {
+  const part = best > 0 ? Math.min(1, Math.max(0, score / best)) : 0;
   return (
     <>
       <svg viewBox="0 0 52 6" aria-hidden="true">
         <rect class="rest" width="52" height="6" rx="3" />
-        <rect width={Math.max(3, 52 * Math.min(1, Math.max(0, score)))} height="6" rx="3" />
+        <rect width={Math.max(3, 52 * part)} height="6" rx="3" />
       </svg>
       <span>
         <span class="unseen">Score </span>

@@ -34,7 +34,5 @@ export function daysAgo(days: number): string {
 }
 
 /** Days from one ISO date to another. */
-export function daysBetween(from: string, to: string | null): number {
-  const end = to ? Date.parse(to) : Date.now();
-  return Math.max(0, Math.floor((end - Date.parse(from)) / 86_400_000));
-}
+export const daysBetween = (from: string, to: string) =>
+  Math.max(0, Math.floor((Date.parse(to) - Date.parse(from)) / 86_400_000));

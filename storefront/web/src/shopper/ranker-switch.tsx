@@ -11,7 +11,8 @@ function inWords(name: string): string {
 
 export function RankerSwitch() {
   const known = config.value?.rankers;
-  if (!known) return null;
+  // One ranker is no choice.
+  if (!known || known.rankers.length < 2) return null;
   const active = known.rankers.find((each) => each.name === known.active);
   const options = [{ name: "", ready: active?.ready ?? true, most: active?.most ?? null }, ...known.rankers];
   return (

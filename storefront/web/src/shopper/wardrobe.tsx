@@ -5,7 +5,7 @@ import type { Article, Articles, CustomerDetails } from "../api/shapes";
 import { Picture } from "../parts/picture";
 import { useAnswer } from "../parts/use-answer";
 import { daysAgo, daysBetween, whatIs } from "../parts/words";
-import { config } from "../shop";
+import { today } from "../shop";
 import { leave, type Shopper, shortId } from "./shopper";
 
 interface Props {
@@ -77,8 +77,7 @@ export function Wardrobe({ person, version }: Props) {
 
 function Piece(props: { purchase: CustomerDetails["purchases"][number]; article: Article | undefined }) {
   const { purchase, article } = props;
-  const today = config.value?.last_day ?? null;
-  const days = purchase.days_ago ?? (purchase.bought_on ? daysBetween(purchase.bought_on, today) : null);
+  const days = purchase.days_ago ?? (purchase.bought_on ? daysBetween(purchase.bought_on, today()) : null);
   return (
     <li title={article ? `${article.prod_name}, ${whatIs(article)}` : purchase.article_id}>
       {article && <Picture article={article} />}
