@@ -4,6 +4,7 @@ import { loadConfig } from "./shop";
 import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/shop.css";
+import "./styles/window.css";
 import "./styles/stylist.css";
 import "./styles/engine.css";
 import { followTheme } from "./theme";

@@ -10,6 +10,9 @@ import { type Card, type Counter, EMPTY, laidOut, replaced, restocked } from "./
 export const SHOWN = 12;
 const ASKED = 24;
 
+/** How long a list waits for what was done to be known, in ms. */
+const PATIENCE = 1_500;
+
 export interface Listing {
   counter: Counter;
   articles: Articles;
@@ -54,19 +57,19 @@ export function useList(person: Shopper, ranker: string | undefined): List {
   );
 
   const refresh = useCallback(() => {
+    asking.current?.abort();
     const { gone } = latest.current.counter;
     set({ ...NOTHING, counter: { ...EMPTY, gone } });
     // What was done just now must be known before the list is asked for; where it can't be, `gone` remembers.
-    void events
-      .flush()
-      .catch(() => undefined)
-      .then(() =>
-        ask(
-          (prediction, articles) =>
-            set({ counter: laidOut(prediction, SHOWN, gone), articles, prediction, failure: null, waiting: false }),
-          (failure) => set({ ...latest.current, failure, waiting: false }),
-        ),
-      );
+    const known = events.flush().catch(() => undefined);
+    const patience = new Promise((go) => setTimeout(go, PATIENCE));
+    void Promise.race([known, patience]).then(() =>
+      ask(
+        (prediction, articles) =>
+          set({ counter: laidOut(prediction, SHOWN, gone), articles, prediction, failure: null, waiting: false }),
+        (failure) => set({ ...latest.current, failure, waiting: false }),
+      ),
+    );
   }, [ask, set]);
 
   const restock = useCallback(
@@ -88,7 +91,6 @@ export function useList(person: Shopper, ranker: string | undefined): List {
   );
 
   useEffect(() => {
-    latest.current = NOTHING;
     refresh();
     return () => asking.current?.abort();
   }, [refresh, ranker]);
