@@ -14,7 +14,11 @@ import yaml
 CHARTS = Path(__file__).parent
 CHART = CHARTS / "hemline"
 README, SCHEMA = CHART / "README.md", CHART / "values.schema.json"
-SERVERS = {"transformer": ["transformer"], "predictor": ["predictor-gbdt", "predictor-llm"]}
+SERVERS = {
+    "transformer": ["transformer"],
+    "predictor": ["predictor-gbdt", "predictor-llm"],
+    "storefront": ["storefront"],
+}
 
 # Flags that the chart gives by itself, or that have values of their own; and the key, which would stand in
 # plain text in the arguments of the pods.
@@ -22,7 +26,9 @@ OWN_FLAGS = {
     *("help", "version", "model-name", "model-dir", "http-port", "grpc-port", "drain-delay", "drain-timeout"),
     *("store", "store-reads", "predictor-host", "llm-url", "llm-model", "llm-api-key"),
     *("ranking-model-type", "active-ranker", "ranker-by-history", "shadow-ranker", "fallback-rankers"),
-    *("rankers-from-cluster", "ranking-config-map"),
+    *("rankers-from-cluster", "ranking-config-map", "stylist-host"),
+    # The shop's.
+    *("transformer", "web", "images"),
 }
 CHOICES = {
     "kserve.deploymentMode": ["", "Standard", "RawDeployment"],
@@ -31,6 +37,8 @@ CHOICES = {
     "autoscaling.class": ["none", "hpa", "keda", "external"],
     "predictor.kind": ["gbdt", "llm", "custom"],
     "predictor.custom.protocol": ["v1", "v2", "grpc-v2"],
+    "storefront.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "storefront.service.type": ["ClusterIP", "NodePort", "LoadBalancer"],
     "transformer.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "predictor.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
 }

@@ -178,7 +178,9 @@ def test_each_setting_is_the_flag_of_its_name_and_numbers_stay_as_they_are(tmp_p
         # A file's numbers are floats to Helm, which it likes to write with an exponent.
         given = {component: {"settings": dict.fromkeys(names, 16777216)}}
         (tmp_path / "values.yaml").write_text(yaml.safe_dump(given))
-        arguments = arguments_of(render(GBDT, f"--values={tmp_path / 'values.yaml'}"), component)
+        values = f"--values={tmp_path / 'values.yaml'}"
+        shop = component == "storefront"
+        arguments = shop_arguments(values) if shop else arguments_of(render(GBDT, values), component)
         flags = {flag for server in servers for flag in generate.flags(server)} - generate.OWN_FLAGS
         assert {f"--{flag}=16777216" for flag in flags} <= set(arguments)
 
@@ -255,3 +257,57 @@ def test_prometheus_reads_the_rules(tmp_path):
         ["promtool", "test", "rules", "rules_test.yaml"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+SHOP = CHART / "ci" / "storefront-values.yaml"
+
+
+def shop_arguments(*arguments: str) -> list[str]:
+    """What the shop's container is started with."""
+    rendered = objects(render(SHOP, *arguments))
+    return rendered["Deployment", "recs-storefront"]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_there_is_no_shop_unless_it_is_asked_for():
+    assert not [name for _, name in objects(render(GBDT)) if "storefront" in name]
+
+
+def test_the_shop_asks_the_transformer_of_its_release_or_the_one_it_is_told_of():
+    assert "--transformer=http://recs-transformer.shop" in shop_arguments()
+    assert "--transformer=http://recs-predictor.shop" in shop_arguments("--set=collocated=true")
+    elsewhere = shop_arguments("--set=storefront.transformerUrl=https://recs.example.com")
+    assert "--transformer=https://recs.example.com" in elsewhere
+    reason = refusal("storefront.enabled=true", "transformer.enabled=false", "ranker.name=next")
+    assert "storefront.transformerUrl" in reason
+
+
+def test_the_shops_pods_are_those_of_its_service_and_of_no_component_of_kserves():
+    rendered = objects(render(SHOP))
+    deployment = rendered["Deployment", "recs-storefront"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        rendered["Service", "recs-storefront"]["spec"]["selector"],
+        deployment["spec"]["selector"]["matchLabels"],
+        rendered["PodDisruptionBudget", "recs-storefront"]["spec"]["selector"]["matchLabels"],
+        rendered["NetworkPolicy", "recs-storefront"]["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels.items()
+    assert "component" not in labels
+    assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
+def test_the_shop_is_let_in_where_only_some_are():
+    policy = objects(render(SHOP))["NetworkPolicy", "recs-transformer"]
+    let_in = [peer["podSelector"]["matchLabels"] for peer in policy["spec"]["ingress"][0]["from"]]
+    assert {"app": "gateway"} in let_in
+    assert any(labels.get("app.kubernetes.io/component") == "storefront" for labels in let_in)
+
+
+def test_who_writes_outfits_is_told_to_the_transformer_whoever_ranks():
+    assert "--stylist-host=stylist-predictor.shop:80" in arguments_of(render(SHOP))
+    assert not [flag for flag in arguments_of(render(GBDT)) if flag.startswith("--stylist")]
+
+
+def test_a_setting_that_the_shop_does_not_have_is_refused():
+    assert "todai" in refusal("storefront.settings.todai=2020-09-22")
+    assert "transformer" in refusal("storefront.settings.transformer=http://x")

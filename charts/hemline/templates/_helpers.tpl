@@ -29,6 +29,19 @@ serving.kserve.io/inferenceservice: {{ include "hemline.name" .root }}
 component: {{ .component }}
 {{- end -}}
 
+{{/* The labels of the shop's pods. */}}
+{{- define "hemline.storefrontSelector" -}}
+app.kubernetes.io/name: hemline
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: storefront
+{{- end -}}
+
+{{/* Where the shop finds the transformer: the Service that KServe makes for it, or for the predictor in whose pod it is. */}}
+{{- define "hemline.transformerUrl" -}}
+{{- $component := .Values.collocated | ternary "predictor" "transformer" -}}
+{{- default (printf "http://%s-%s.%s" (include "hemline.name" .) $component .Release.Namespace) .Values.storefront.transformerUrl -}}
+{{- end -}}
+
 {{/* registry/repository:tag, or @digest: (dict "root" $ "image" .Values.transformer.image "repository" "…"). */}}
 {{- define "hemline.image" -}}
 {{- $registry := default .root.Values.global.imageRegistry .image.registry -}}
@@ -109,6 +122,9 @@ component: {{ .component }}
 {{- $ports := list (int $v.predictor.custom.port) (int $v.predictor.custom.grpcPort) -}}
 {{- if and $v.collocated (eq $v.predictor.kind "custom") (or (has 8080 $ports) (has 8081 $ports)) -}}
 {{- fail "predictor.custom.port: in one pod, 8080 and 8081 are the transformer's" -}}
+{{- end -}}
+{{- if and $v.storefront.enabled (not $v.transformer.enabled) (not $v.storefront.transformerUrl) -}}
+{{- fail "storefront.transformerUrl: this release has no transformer, so the shop must be told of one" -}}
 {{- end -}}
 {{- if and (eq $v.predictor.kind "llm") (not $v.predictor.llm.url) -}}
 {{- fail "predictor.llm.url: give the base URL of an OpenAI-compatible API" -}}

@@ -19,6 +19,9 @@
     - --predictor-protocol={{ $v.predictor.custom.protocol }}
     - --predictor-model={{ default $name $v.predictor.custom.model }}
     {{- end }}
+    {{- with $v.stylist.host }}
+    - --stylist-host={{ . }}
+    {{- end }}
     {{- with $v.bundle.path }}
     - --model-dir={{ . }}
     {{- end }}
