@@ -378,16 +378,17 @@ TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_AUDITABLE_VERSION := 0.7.7
 
 .PHONY: images image-binaries test-images
-images: ## The three images, and the tests' LLM, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
+images: ## The four images, and the tests' LLM, as tars in dist/images [BASE=image] [BUILDER=docker|podman|buildah] [REGISTRY=] [TAG=] [HOST_BUILD=0|1]
 	BASE=$(BASE) REGISTRY=$(REGISTRY) TAG=$(TAG) BUILDER=$(BUILDER) HOST_BUILD=$(HOST_BUILD) images/build.sh $(IMAGE_FILES)
 
 # What the Dockerfile compiles in a container, compiled here: for images whose base has this machine's glibc or a newer one.
 # With them come what `make e2e` runs besides the images: the cluster's network may have no way to a registry of packages.
-image-binaries: $(SETUP) $(CLIENTS)/.done $(DONE)/load $(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
+image-binaries: $(SETUP) $(PAGE) $(CLIENTS)/.done $(DONE)/load $(TOOLS)/bin/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
 	PATH="$(TOOLS)/bin:$$PATH" cargo auditable build --locked --profile dist --bins
 	@mkdir -p dist/build
-	cp $(foreach binary,transformer predictor-gbdt predictor-llm,$(CARGO_TARGET_DIR)/dist/$(binary)) dist/build
+	cp $(foreach binary,transformer predictor-gbdt predictor-llm storefront,$(CARGO_TARGET_DIR)/dist/$(binary)) dist/build
 	cp -L $(VENV)/libonnxruntime.so dist/build
+	rm -rf dist/build/web && cp -r $(WEB)/dist dist/build/web
 	$(VENV)/bin/python e2e/cluster/python_folder.py dist/python
 
 test-images: $(SETUP) ## What is in the images, and what is not

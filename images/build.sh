@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the three images, and the scripted LLM of the tests on a cluster, and writes them as docker-archive tars: images/build.sh FOLDER
+# Builds the four images, and the scripted LLM of the tests on a cluster, and writes them as docker-archive tars: images/build.sh FOLDER
 #
 # From the environment, all of it optional but TAG:
 #   TAG, REGISTRY   the images are called REGISTRY/hemline-transformer:TAG, and so on
@@ -35,7 +35,7 @@ if [ "$HOST_BUILD" = 1 ]; then
 fi
 
 mkdir -p "$folder"
-for component in transformer predictor-gbdt predictor-llm scripted-llm; do
+for component in transformer predictor-gbdt predictor-llm storefront scripted-llm; do
   from=(--file images/Dockerfile --target "$component")
   if [ "$component" = scripted-llm ]; then
     from=(--file e2e/cluster/Dockerfile)

@@ -10,7 +10,9 @@ import pytest
 
 TARS = Path(__file__).parents[1] / "dist" / "images"
 MOST_BYTES = 60_000_000
-COMPONENTS = ("transformer", "predictor-gbdt", "predictor-llm")
+COMPONENTS = ("transformer", "predictor-gbdt", "predictor-llm", "storefront")
+PORTS = {"storefront": {"8090/tcp"}}
+PAGE = "usr/share/hemline/web/index.html"
 RUNTIME = "usr/lib/libonnxruntime.so"
 
 
@@ -42,7 +44,7 @@ def read(path: Path) -> Image:
 
 @pytest.fixture(params=COMPONENTS)
 def component(request) -> str:
-    """Each of the three."""
+    """Each of them."""
     return request.param
 
 
@@ -58,7 +60,7 @@ def image(component) -> Image:
 def test_it_starts_its_binary_as_nobody_and_says_what_it_is(image, component):
     assert image.config["User"] == "65532:65532"
     assert image.config["Entrypoint"] == [f"/usr/bin/{component}"]
-    assert set(image.config["ExposedPorts"]) == {"8080/tcp", "8081/tcp"}
+    assert set(image.config["ExposedPorts"]) == PORTS.get(component, {"8080/tcp", "8081/tcp"})
     labels = image.config["Labels"]
     assert labels["org.opencontainers.image.title"] == f"hemline-{component}"
     assert all(labels[f"org.opencontainers.image.{name}"] for name in ("description", "version", "revision"))
@@ -75,9 +77,13 @@ def test_it_has_no_shell_and_no_other_binary_of_ours(image, component):
 
 
 def test_onnx_runtime_is_where_it_is_needed(image, component):
-    needs_it = component != "predictor-llm"
+    needs_it = component in ("transformer", "predictor-gbdt")
     assert (RUNTIME in image.files) is needs_it
-    assert (f"ORT_DYLIB_PATH=/{RUNTIME}" in image.config["Env"]) is needs_it
+    assert (f"ORT_DYLIB_PATH=/{RUNTIME}" in (image.config.get("Env") or [])) is needs_it
+
+
+def test_the_page_is_where_the_shop_looks_for_it(image, component):
+    assert (PAGE in image.files) is (component == "storefront")
 
 
 def test_nobody_needs_more_rights_than_to_read(image, component):

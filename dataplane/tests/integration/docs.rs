@@ -88,7 +88,7 @@ fn settings(help: &str) -> Vec<String> {
 #[test]
 fn the_settings_in_the_manual_are_those_of_help() {
     let of = |program: &str| settings(&read(Path::new(program).join("tests/golden/help.txt")));
-    let [transformer, gbdt, llm] = ["transformer", "predictor-gbdt", "predictor-llm"].map(of);
+    let [transformer, gbdt, llm, storefront] = ["transformer", "predictor-gbdt", "predictor-llm", "storefront"].map(of);
     let shared = transformer.iter().filter(|row| gbdt.contains(row) && llm.contains(row));
     let shared: Vec<_> = shared.cloned().collect();
     let own = |rows: &[String]| rows.iter().filter(|row| !shared.contains(row)).cloned().collect::<Vec<_>>();
@@ -99,6 +99,7 @@ fn the_settings_in_the_manual_are_those_of_help() {
         titled("The transformer's own:", &own(&transformer)),
         titled("predictor-gbdt's own:", &own(&gbdt)),
         titled("predictor-llm's own:", &own(&llm)),
+        titled("The storefront's, which is none of KServe's servers:", &storefront),
     ];
     let (path, manual) = (repository().join("docs/operations.md"), read("docs/operations.md"));
     let (begin, end) = ("<!-- settings: written by `make golden` -->\n", "<!-- end of settings -->");
