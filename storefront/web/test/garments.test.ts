@@ -52,6 +52,14 @@ test.each(FAMILIES)("every cut of %s is seen, and a product is always cut the sa
   expect(drawingOf(family, 12_345)).toBe(drawingOf(family, 12_345));
 });
 
+test("an article whose words tell of a cut is drawn so", () => {
+  const tapered = drawingOf("trousers", 0, "Kaj tapered");
+  expect(tapered).not.toBe(DRAWINGS.trousers);
+  for (const seed of [0, 256, 512]) expect(drawingOf("trousers", seed, "Trousers with TAPERED legs.")).toBe(tapered);
+  expect(drawingOf("sweater", 0, "Fine-knit polo-neck jumper")).not.toBe(DRAWINGS.sweater);
+  expect(drawingOf("trousers", 0, "Ulla slacks")).toBe(DRAWINGS.trousers);
+});
+
 test("no type stands at two drawings", () => {
   expect(new Set(TYPE_NAMES).size).toBe(TYPE_NAMES.length);
 });

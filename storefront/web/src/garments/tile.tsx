@@ -19,7 +19,8 @@ export type Drawn = Pick<
   | "colour_group_name"
   | "perceived_colour_master_name"
   | "graphical_appearance_name"
->;
+> &
+  Partial<Pick<Article, "prod_name" | "detail_desc">>;
 
 export function Tile({ article }: { article: Drawn }) {
   // Ids of a document's definitions: `useId` may hold signs that a reference can't.
@@ -29,7 +30,7 @@ export function Tile({ article }: { article: Drawn }) {
   // Articles of one product are alike: their ids differ in the last three digits.
   const seed = seedOf(article.article_id.slice(0, -3));
   const family = familyOf(article.product_type_name, article.product_group_name, article.graphical_appearance_name);
-  const drawing = drawingOf(family, seed);
+  const drawing = drawingOf(family, seed, `${article.prod_name ?? ""} ${article.detail_desc ?? ""}`);
   const pattern = patternOf(look, colour, seed);
   const seam = seamOf(colour);
   const accent = accentOf(seed, colour);

@@ -92,3 +92,18 @@ export const bomber: Drawing = {
   stitches: "M104 60L104 186",
   motif: [128, 122],
 };
+
+/** A soft top of woven cloth: a round neck, gathered shoulders, and full sleeves. */
+export const softBlouse: Drawing = {
+  cloth: [
+    symmetric(
+      "M100 56C112 56 121 50 125 40L146 45C162 48 172 60 178 82C184 108 190 136 188 166C182 178 170 180 162 174C162 150 158 130 153 112C151 142 153 180 157 212C138 218 118 219 100 219",
+    ),
+  ],
+  inside: symmetric("M100 46C110 46 119 44 125 40C121 50 112 56 100 56"),
+  trim: symmetric("M100 56C112 56 121 50 125 40L131 42C127 56 116 65 100 65"),
+  seams: `M100 65L100 108${both("M153 112C150 92 147 70 147 46")}${both("M150 52L160 62M152 60L164 74")}${both("M187 158C180 166 170 168 163 164")}`,
+  stitches: both("M100 212C118 212 138 211 156 205"),
+  buttons: dots([100, 74], [100, 88], [100, 102]),
+  motif: [100, 138],
+};

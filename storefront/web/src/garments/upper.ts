@@ -2,7 +2,7 @@
 import type { Drawing } from "./drawing";
 import { both, dots, pair, ribs, symmetric } from "./symmetric";
 
-export { wrap as top } from "./upper-cuts";
+export { softBlouse as blouse, wrap as top } from "./upper-cuts";
 
 const SLEEVE = "M152 98C149 86 147 74 149 56";
 const LONG_SLEEVE = "M153 112C150 92 148 72 150 50";
