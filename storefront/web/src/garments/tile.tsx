@@ -26,11 +26,13 @@ export function Tile({ article }: { article: Drawn }) {
   // Ids of a document's definitions: `useId` may hold signs that a reference can't.
   const id = `t${useId().replace(/\W/g, "")}`;
   const colour = colourOf(article.colour_group_name, article.perceived_colour_master_name);
-  const look = lookOf(article.graphical_appearance_name);
+  const told = lookOf(article.graphical_appearance_name);
   // Articles of one product are alike: their ids differ in the last three digits.
   const seed = seedOf(article.article_id.slice(0, -3));
   const family = familyOf(article.product_type_name, article.product_group_name, article.graphical_appearance_name);
   const drawing = drawingOf(family, seed, `${article.prod_name ?? ""} ${article.detail_desc ?? ""}`);
+  // What has no room for a single print is printed all over.
+  const look = (told === "motif" || told === "flower") && !drawing.motif ? "print" : told;
   const pattern = patternOf(look, colour, seed);
   const seam = seamOf(colour);
   const accent = accentOf(seed, colour);

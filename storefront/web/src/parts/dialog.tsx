@@ -1,10 +1,10 @@
 /** A dialog over the page: the browser keeps the focus in it, and whoever opened it has it back. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export function Dialog(props: { label: string; onClose: () => void; children: ComponentChildren }) {
   const self = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = self.current;
     const before = document.activeElement;
     dialog?.showModal();
@@ -21,10 +21,7 @@ export function Dialog(props: { label: string; onClose: () => void; children: Co
       ref={self}
       class="dialog"
       aria-label={props.label}
-      onCancel={(event) => {
-        event.preventDefault();
-        props.onClose();
-      }}
+      onClose={props.onClose}
       onClick={(event) => {
         if (event.target === self.current) props.onClose();
       }}
