@@ -42,7 +42,9 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_WEB", value_name = "DIR", default_value = "/usr/share/hemline/web")]
     pub(crate) web: PathBuf,
 
-    /// Folder with the articles' pictures: <first three digits>/<article id>.jpg; without pictures the page draws tiles
+    /// Folder with the articles' pictures: `<first three digits>/<article id>.jpg`
+    ///
+    /// Without pictures the page draws tiles
     #[arg(long, env = "HEMLINE_IMAGES", value_name = "DIR", conflicts_with = "image_url")]
     pub(crate) images: Option<PathBuf>,
 
