@@ -65,6 +65,7 @@ AT_STORE = HEMLINE_STORE='$(STORE_URL)'
 PAIR = --bundle $(BUNDLE) --work $(WORK) --binaries $(BINARIES)
 WEB := storefront/web
 PAGE := $(WEB)/dist/index.html
+BROWSER := e2e/browser
 SHOP = --shop-port $(SHOP_PORT) --web $(WEB)/dist $(addprefix --images ,$(if $(IMAGES),$(abspath $(IMAGES)))) $(if $(IMAGE_URL),--image-url '$(IMAGE_URL)')
 
 .PHONY: help
@@ -239,12 +240,13 @@ examples: ## The data plane's examples
 .PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance test-sample golden
 test: lint test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
 
-lint: $(SETUP) $(WEB)/node_modules/.done deny doc ## Formatting and lints: Rust, Python and the front end
+lint: $(SETUP) $(WEB)/node_modules/.done $(BROWSER)/node_modules/.done deny doc ## Formatting and lints: Rust, Python and the front end
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(VENV)/bin/ruff check --config pipelines/pyproject.toml $(PYTHON_CODE)
 	$(VENV)/bin/ruff format --config pipelines/pyproject.toml --check $(PYTHON_CODE)
 	$(NPM) run lint --silent
+	cd $(BROWSER) && npx --no-install tsc
 
 doc: export RUSTDOCFLAGS := -D warnings
 # The whole workspace, for the features that clippy then wants of the dependencies.
@@ -300,7 +302,6 @@ WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so 
 test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
 	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
 
-BROWSER := e2e/browser
 $(BROWSER)/node_modules/.done: $(BROWSER)/package-lock.json
 	npm --prefix $(BROWSER) --no-audit --no-fund --no-update-notifier ci --silent
 	@touch $@
