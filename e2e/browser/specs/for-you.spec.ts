@@ -70,10 +70,10 @@ test("details say what an article is, and why it is there", async ({ page, serve
 
 test("the ranker is switched to the language model and back", async ({ page, servers }) => {
   const trees = await open(page, servers, servers.customers[3] ?? "");
-  await ranker(page, "llmranking").check({ force: true });
+  await ranker(page, "llmranking").check();
   await expect(page.getByTestId("notes")).toContainText("llmranking", { timeout: 120_000 });
   await expect(cards(page)).toHaveCount(CARDS);
-  await ranker(page, "ranking").check({ force: true });
+  await ranker(page, "ranking").check();
   await expect(page.getByTestId("notes")).toContainText("Ordered by ranking");
   expect((await shown(page)).toSorted()).toEqual(trees.toSorted());
 });
