@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -28,7 +28,7 @@ from under_test import shadow, sign
 from hemline import bundle as bundles
 from hemline import storefront
 from hemline.llm import LLAMA, LLM_RANKING, PREDICTOR_LLM, RANKING, Api, predictor_arguments, start_llama
-from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Server
+from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Server, interruptible
 from hemline.run import Shop
 from hemline.storefront import STOREFRONT, Page
 
@@ -166,7 +166,7 @@ def main() -> None:
     args = parser.parse_args()
     needed = ("HEMLINE_BUNDLE", "HEMLINE_STORE", "HEMLINE_WORK", "HEMLINE_BINARIES", "HEMLINE_WEB")
     bundle, store, work, binaries, web = (os.environ.pop(name) for name in needed)
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), interruptible(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hemline-browser-")))
         served = hostile(Path(bundle), folder / "bundle") if args.hostile else Path(bundle)
         copy = fresh_store(store, folder / "store.db")
