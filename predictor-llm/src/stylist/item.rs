@@ -12,6 +12,8 @@ const CATEGORY: &str = "Item";
 const MOST_CATEGORY: usize = 60;
 /// Longest description, and longest summary, in characters.
 const MOST_TEXT: usize = 300;
+/// So many words in a row are not said twice by who has more to say: small models go round in circles.
+const CIRCLE: usize = 5;
 /// Pictures that one emoji may be joined of: a family has four.
 const MOST_JOINED: usize = 4;
 
@@ -173,7 +175,23 @@ fn line(text: &str, most: usize, made_do: &mut Vec<Fallback>) -> String {
         line.truncate(end);
         made_do.push(Fallback::Shortened);
     }
+    if let Some(end) = circle(&line) {
+        line.truncate(end);
+        // What went before the circle is whole up to its last sentence, or else to a comma.
+        let whole = line.rfind(['.', '!', '?']).map_or(line.len(), |end| end + 1);
+        line.truncate(whole);
+        line.truncate(line.trim_end_matches([',', ';', ' ']).len());
+        made_do.push(Fallback::Shortened);
+    }
     line
+}
+
+/// Where a text begins to say once more what it said before.
+fn circle(line: &str) -> Option<usize> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let runs: Vec<&[&str]> = words.windows(CIRCLE).collect();
+    let again = (1..runs.len()).find(|&at| runs[..at].contains(&runs[at]))?;
+    Some(words[..again].iter().map(|word| word.len() + 1).sum())
 }
 
 #[cfg(test)]
@@ -207,6 +225,16 @@ mod tests {
         for nothing in ["", "  ", "@", " @ ", "---", "👖", "👖 @ ", "\u{202e}"] {
             assert_eq!(of_part(nothing), None, "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn a_text_that_goes_round_in_circles_ends_where_it_begins_to() {
+        let said = |text: &str| super::summary(text, &mut Vec::new()).unwrap();
+        assert_eq!(said(&"I need a new swimsuit. ".repeat(9)), "I need a new swimsuit.");
+        assert_eq!(said("We go. A red dress in a soft knit, a red dress in a soft knit, a"), "We go.");
+        assert_eq!(said("a red dress in silk, a red dress in silk, a red dress in silk"), "a red dress in silk");
+        let plain = "A red dress in silk, and a red dress in wool";
+        assert_eq!(said(plain), plain);
     }
 
     #[test]

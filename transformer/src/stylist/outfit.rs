@@ -200,7 +200,7 @@ impl<'a> Making<'a> {
             self.waited += begun.elapsed();
             match told {
                 Ok(Some(Told::Item(item))) if self.items.len() < ITEMS => {
-                    let words = item.description.clone();
+                    let words = item.words();
                     self.add(Some(item), words, listener).await?;
                 }
                 Ok(Some(Told::Summary(summary))) => self.summary = Some(summary).filter(|text| !text.is_empty()),

@@ -24,8 +24,18 @@ pub(super) struct Item {
     pub(super) emoji: String,
     #[serde(default)]
     pub(super) category: String,
-    /// What is searched for.
+    /// What it is like.
     pub(super) description: String,
+}
+
+impl Item {
+    /// What is searched for: the description, behind the category where that is one and not in it already. Models leave out in the one
+    /// what they said in the other.
+    pub(super) fn words(&self) -> String {
+        let Self { category, description, .. } = self;
+        let is_said = description.to_lowercase().contains(&category.to_lowercase());
+        if category == CATEGORY || is_said { description.clone() } else { format!("{category}: {description}") }
+    }
 }
 
 /// One thing that the LLM told.
