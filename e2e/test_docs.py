@@ -9,7 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from under_test import small_store
+from outfits import events
+from scripted_stylist import ScriptedStylist, end, item
+from stores import TestStore
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +66,13 @@ def real(under_test, catalogue, tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     customer, _ = (str(catalogue.customer_ids[row]) for row in catalogue.buyers(2))
     articles = {}
-    with under_test.pair(folder, store=small_store(folder / "store.db", {customer: []})) as pair:
+    store = TestStore.sqlite(folder / "store.db")
+    store.know({customer: 34.0})
+    store.buy(customer, [str(article) for article in catalogue.article_ids[-3:]])
+    with (
+        ScriptedStylist(one_dress) as llm,
+        under_test.pair(folder, store=store.url, transformer_args=["--stylist-host", llm.host]) as pair,
+    ):
 
         def translate(command: str) -> str:
             for place, server in (("localhost:8080", pair.transformer), ("localhost:8085", pair.predictor)):
@@ -78,13 +86,19 @@ def real(under_test, catalogue, tmp_path_factory):
         yield translate
 
 
+def one_dress(_body: dict):
+    """What the LLM writes, whatever is asked."""
+    yield item(0, "👗", "Dress", "light maxi dress in airy viscose")
+    yield from end(1)
+
+
 @pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=lambda page: page.name)
 def test_each_example_is_answered_as_the_page_says(real, page):
     for command, shown in examples(page):
         shell = ["bash", "-eu", "-o", "pipefail", "-c", real(command)]
         done = subprocess.run(shell, capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        differs = difference(told(shown), json.loads(done.stdout))
+        differs = difference(*map(parsed, (shown, done.stdout)))
         assert not differs, f"{page.name}: {command}\n{differs}\nanswered: {done.stdout}"
 
 
@@ -94,6 +108,13 @@ def test_nothing_that_looks_like_an_example_is_left_out():
         for kind, text in BLOCK.findall(page.read_text()):
             assert kind in NO_EXAMPLES | {"console"}, f"{page.name}: a block of {kind} that nothing runs"
             assert kind == "console" or page.name == "deploy.md" or "localhost:" not in text, page.name
+
+
+def parsed(text: str) -> object:
+    """An answer: JSON, or the events of a stream with their names."""
+    if not text.startswith("event:"):
+        return told(text)
+    return [list(event) for event in events(iter(text.splitlines()))]
 
 
 def told(shown: str) -> object:
