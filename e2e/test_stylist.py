@@ -3,6 +3,7 @@
 import hashlib
 import random
 import threading
+from dataclasses import replace
 
 import httpx
 import pyarrow.parquet as pq
@@ -41,7 +42,7 @@ def served(under_test, llm, store, tmp_path_factory):
         *("--on-ranker-failure=degrade", "--request_timeout=20s"),
         *(f"--stylist-host={llm.host}", "--stylist-timeout=15s"),
     )
-    over = type(under_test)(**vars(under_test) | {"store": store.url})
+    over = replace(under_test, store=store.url)
     server = over.transformer(tmp_path_factory.mktemp("stylist"), NOBODY, *arguments)
     try:
         yield Stylist(server)

@@ -27,23 +27,17 @@ def articles(outfit: dict) -> list[str]:
 
 
 def test_two_customers_who_bought_other_things_get_other_articles_and_see_by_what(stylist, catalogue):
-    first, second = catalogue.buyers(2)
-    day = catalogue.instance(first)["transaction_date"]
-    outfits = {
-        customer: stylist.prediction(
-            request=REQUEST, gender="women", customer_id=customer, transaction_date=day, k=5
-        )
-        for customer in (first, second)
-    }
-    for outfit in outfits.values():
+    questions = [catalogue.instance(customer, k=5) for customer in catalogue.buyers(2)]
+    outfits = [stylist.prediction(request=REQUEST, gender="women", **question) for question in questions]
+    for outfit in outfits:
         assert "degraded" not in outfit
         assert outfit["llm"]
         assert outfit["profile"]["purchases"]
         found = articles(outfit)
         assert len(found) == len(set(found)) == 5 * len(outfit["items"])
-    bought = [{one["article_id"] for one in outfit["profile"]["purchases"]} for outfit in outfits.values()]
+    bought = [{one["article_id"] for one in outfit["profile"]["purchases"]} for outfit in outfits]
     assert bought[0] != bought[1]
-    own, others = (set(articles(outfit)) for outfit in outfits.values())
+    own, others = (set(articles(outfit)) for outfit in outfits)
     assert len(own & others) < min(len(own), len(others)) / 2
 
 
