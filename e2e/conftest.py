@@ -7,6 +7,7 @@ given and change none of it.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from under_test import Catalogue, UnderTest
 
 from hemline.pair import Server
 from hemline.postgres_server import PostgresServer
+from hemline.stores.sqlite import as_loaded
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NEEDED = ("HEMLINE_WORK", "HEMLINE_BUNDLE", "HEMLINE_STORE")
@@ -48,9 +50,12 @@ UNDER_TEST = pytest.StashKey[UnderTest]()
 
 
 @pytest.fixture(scope="session")
-def under_test(pytestconfig) -> UnderTest:
-    """Programs, examples, work directory, bundle and store."""
-    return pytestconfig.stash[UNDER_TEST]
+def under_test(pytestconfig, tmp_path_factory) -> UnderTest:
+    """Programs, examples, work directory, bundle, and a copy of the store as it was loaded."""
+    under_test = pytestconfig.stash[UNDER_TEST]
+    copy = tmp_path_factory.mktemp("loaded") / "store.db"
+    as_loaded(Path(under_test.store.removeprefix("sqlite://")), copy)
+    return replace(under_test, store=f"sqlite://{copy}")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ JSON line when all are ready, then reads a command a line and answers each with 
 import argparse
 import json
 import os
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from hemline.llm import LLAMA, LLM_RANKING, PREDICTOR_LLM, RANKING, Api, predict
 from hemline.pair import MODEL, PREDICTOR, STORE, TRANSFORMER, Server, interruptible
 from hemline.run import Shop
 from hemline.storefront import STOREFRONT, Page
+from hemline.stores.sqlite import as_loaded
 
 NAMES = (
     "<script>document.title = 'broken into'</script>",
@@ -138,13 +138,6 @@ def hostile(bundle: Path, copy: Path) -> Path:
     return copy
 
 
-def fresh_store(store: str, copy: Path) -> str:
-    """A copy of a SQLite store, which a test may change."""
-    with sqlite3.connect(store.removeprefix("sqlite://")) as source, sqlite3.connect(copy) as target:
-        source.backup(target)
-    return f"sqlite://{copy}"
-
-
 def say(**what: object) -> None:
     """One line, at once."""
     print(json.dumps(what), flush=True)
@@ -169,8 +162,10 @@ def main() -> None:
     with suppress(KeyboardInterrupt), interruptible(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hemline-browser-")))
         served = hostile(Path(bundle), folder / "bundle") if args.hostile else Path(bundle)
-        copy = fresh_store(store, folder / "store.db")
-        servers = Servers(folder, served, copy, Path(work), Path(binaries), Path(web))
+        as_loaded(Path(store.removeprefix("sqlite://")), folder / "store.db")
+        servers = Servers(
+            folder, served, f"sqlite://{folder}/store.db", Path(work), Path(binaries), Path(web)
+        )
         stack.callback(servers.end)
         servers.start_all()
         known = httpx.get(f"{servers.url(STOREFRONT)}/api/customers", params={"limit": 5}).json()

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from hemline.llm import LlmPair, LlmRanker, pair_of
 from hemline.pair import Pair, interruptible, predictions
 from hemline.run import Shop, output, refusals
 from hemline.storefront import Page, storefront
+from hemline.stores.sqlite import as_loaded
 
+SQLITE = "sqlite://"
 CANDIDATES = 100
 UNKNOWN = "nobody-knows-this-customer"
 
@@ -96,8 +100,9 @@ def smoke(
     customer = shop.customer()
     ids = pq.read_table(work / schema.ARTICLES, columns=["article_id"])["article_id"].to_pylist()
     logs = work / "logs" / f"smoke-{os.getpid()}"
-    pair = pair_of(bundle, store, binaries, (0, 0), logs, llm)
-    with refusals(console) as outcome, interruptible(), pair:
+    with refusals(console) as outcome, interruptible(), ExitStack() as opened:
+        store = opened.enter_context(untouched(store))
+        pair = opened.enter_context(pair_of(bundle, store, binaries, (0, 0), logs, llm))
         checks = Smoke(pair, shop, set(ids), customer, shop.last_day(), set(shop.purchases(customer)))
         check(checks, bundle, work, manifest)
         if isinstance(pair, LlmPair):
@@ -109,6 +114,22 @@ def smoke(
         outcome.code = int(any(fault for *_, fault in checks.rows))
         return outcome.code
     return outcome.code or 1  # interrupted before the checks ended
+
+
+@contextmanager
+def untouched(store: str) -> Iterator[str]:
+    """The store's URL; of a file, that of a copy as it was loaded.
+
+    What is checked is what the data say: whoever used the shop before has bought and clicked since.
+    """
+    file = Path(store.removeprefix(SQLITE))
+    if not store.startswith(SQLITE) or not file.is_file():
+        yield store  # the transformer says what is wrong with it
+        return
+    with tempfile.TemporaryDirectory(prefix="hemline-smoke-") as folder:
+        copy = Path(folder) / file.name
+        as_loaded(file, copy)
+        yield f"{SQLITE}{copy}"
 
 
 def shopped(checks: Smoke, url: str) -> str:

@@ -21,7 +21,7 @@ from hemline.errors import DataError
 from hemline.postgres_server import HOST, PostgresServer
 from hemline.stores import open_store
 from hemline.stores.postgres import PostgresStore
-from hemline.stores.sqlite import SqliteStore
+from hemline.stores.sqlite import SqliteStore, as_loaded
 
 PURCHASES = (
     "SELECT customer_id, article_id, bought_on "
@@ -115,6 +115,18 @@ def test_events_stay_and_so_do_the_customers_that_they_name(loaded, tiny_work):
     loaded.query(EVENT.format("guest"))
     loaded.load(tiny_work)
     assert {row[0] for row in loaded.customers()} & {"guest", "nobody"} == {"guest"}
+    assert loaded.query("SELECT event_id FROM hemline.interactions") == [("guest",)]
+
+
+def test_a_copy_as_it_was_loaded_has_no_events_and_leaves_those_that_are_there(tiny_work, tmp_path):
+    loaded = Db(f"sqlite://{tmp_path}/store.db").load(tiny_work)
+    before = loaded.all()
+    loaded.query(CUSTOMER.format("guest"))
+    loaded.query(EVENT.format("guest"))
+    as_loaded(tmp_path / "store.db", tmp_path / "copy.db")
+    copy = Db(f"sqlite://{tmp_path}/copy.db")
+    assert copy.query("SELECT event_id FROM hemline.interactions") == []
+    assert copy.purchases() == before[1]
     assert loaded.query("SELECT event_id FROM hemline.interactions") == [("guest",)]
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -61,6 +61,14 @@ WITH shown AS (
 SELECT customer_id, variant, count(DISTINCT list_id), count(*), max(clicked), max(bought)
 FROM told GROUP BY customer_id, variant ORDER BY customer_id, variant
 """
+
+
+def as_loaded(store: Path, copy: Path) -> None:
+    """Copies a store as it was loaded: without what customers were said to do since. Servers may be at it."""
+    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        with target:
+            target.execute("DELETE FROM interactions")
 
 
 class SqliteStore:
