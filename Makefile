@@ -213,14 +213,15 @@ build: ## The release binaries
 	cargo build --locked --release --bins
 
 .PHONY: web
-web: $(PAGE) ## The shop's front end (needs Node 20 or newer)
+web: $(PAGE) ## The shop's front end (needs Node 20.19 or newer)
 
 # Outside of the repository, as cargo's and pip's are.
 export npm_config_cache ?= $(TOOLS)/npm
 NPM = npm --prefix $(WEB) --no-audit --no-fund --no-update-notifier
 
 $(WEB)/node_modules/.done: $(WEB)/package-lock.json
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' || { echo "the front end needs Node 20 or newer" >&2; exit 1; }
+	@node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' \
+	  || { echo "Node 20.19 or newer is needed for the shop's front end" >&2; exit 1; }
 	$(NPM) ci --silent
 	@touch $@
 
