@@ -126,7 +126,8 @@ impl Policy {
 
     /// The part of the customers whom no other line concerns for whom this one ranks, 0 to 1.
     pub(crate) fn share(&self, name: &str) -> f64 {
-        self.active.0.iter().filter(|(active, _)| active == name).map(|(_, share)| share).sum()
+        // Not `sum`, which of nothing is -0.0.
+        self.active.0.iter().filter(|(active, _)| active == name).fold(0.0, |sum, (_, share)| sum + share)
     }
 
     /// Who is asked where these have failed, in this order.

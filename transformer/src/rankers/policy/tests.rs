@@ -42,6 +42,7 @@ fn the_active_ranker_is_the_one_of_most_customers_and_shares_are_parts_of_them()
     }
     let policy = policy("gbdt=1,llm=3", "", "", "other");
     assert_eq!(["gbdt", "llm", "other"].map(|name| policy.share(name)), [0.25, 0.75, 0.0]);
+    assert!(policy.share("other").is_sign_positive(), "people read it in JSON");
 }
 
 #[test]
