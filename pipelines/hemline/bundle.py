@@ -46,15 +46,14 @@ CONTRIBUTIONS = "ranker/contributions.json"
 STYLIST = "stylist"
 ENCODER, TOKENIZER = f"{STYLIST}/encoder.onnx", f"{STYLIST}/tokenizer.json"
 TEXTS, TEXTS_INDEX = f"{STYLIST}/articles.arrow", f"{STYLIST}/articles.usearch"
-FILES = (
-    *(QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX),
-    *(RANKER, CONTRIBUTIONS),
-    *(ENCODER, TOKENIZER, TEXTS, TEXTS_INDEX),
-)
+FILES = (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER, CONTRIBUTIONS)
+STYLIST_FILES = (ENCODER, TOKENIZER, TEXTS, TEXTS_INDEX)
 
 
-def create(work: Path, out: Path) -> dict:
+def create(work: Path, out: Path, stylist: bool = True) -> dict:
     """Write the bundle of a trained work directory to `out` and return its manifest.
+
+    Without the `stylist` it needs no embeddings of texts; servers answer then without one.
 
     The bundle is written beside `out` and then takes its place; one that was there is replaced, and processes
     that have mapped its files keep them. Raises DataError where `out` is something else than a bundle, or
@@ -65,12 +64,13 @@ def create(work: Path, out: Path) -> dict:
     outputs.require(work, "train-retrieval", "retrieval.json", "towers.npz", "query_tower.onnx")
     vectors = ("item_embeddings.npy", "customer_vectors.npy")
     outputs.require(work, "create-embeddings", "embeddings.json", "articles.usearch", *vectors)
-    outputs.require(work, "create-embeddings", texts.REPORT, texts.EMBEDDINGS, texts.INDEX)
+    if stylist:
+        outputs.require(work, "create-embeddings", texts.REPORT, texts.EMBEDDINGS, texts.INDEX)
     outputs.require(work, "train-ranking", "ranker.json", "ranker.onnx", WORK_CONTRIBUTIONS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         new = Path(scratch) / "new"
-        for folder in ("retrieval", "ranker", STYLIST):
+        for folder in ("retrieval", "ranker"):
             (new / folder).mkdir(parents=True)
         shutil.copyfile(work / "query_tower.onnx", new / QUERY_TOWER)
         shutil.copyfile(work / "articles.usearch", new / INDEX)
@@ -78,10 +78,9 @@ def create(work: Path, out: Path) -> dict:
         shutil.copyfile(work / WORK_CONTRIBUTIONS, new / CONTRIBUTIONS)
         write_arrow(articles(work), new / ARTICLES)
         write_arrow(customers(work), new / CUSTOMERS)
-        texts.encoder(work).write(new / STYLIST)
-        shutil.copyfile(work / texts.INDEX, new / TEXTS_INDEX)
-        write_arrow(pa.table({"embedding": _vectors(np.load(work / texts.EMBEDDINGS))}), new / TEXTS)
-        manifest = describe(work, new)
+        if stylist:
+            _write_stylist(work, new)
+        manifest = describe(work, new, stylist)
         write_manifest(new, manifest)
         if out.exists():
             out.rename(Path(scratch) / "old")
@@ -89,6 +88,13 @@ def create(work: Path, out: Path) -> dict:
     size = sum(file["bytes"] for file in manifest["files"].values())
     say(f"Bundle {manifest['version']}: {size:,} bytes in {out}")
     return manifest
+
+
+def _write_stylist(work: Path, new: Path) -> None:
+    (new / STYLIST).mkdir()
+    texts.encoder(work).write(new / STYLIST)
+    shutil.copyfile(work / texts.INDEX, new / TEXTS_INDEX)
+    write_arrow(pa.table({"embedding": _vectors(np.load(work / texts.EMBEDDINGS))}), new / TEXTS)
 
 
 def read_manifest(bundle: Path) -> dict:
@@ -212,7 +218,7 @@ def write_arrow(table: pa.Table, path: Path) -> None:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
-def describe(work: Path, bundle: Path) -> dict:
+def describe(work: Path, bundle: Path, stylist: bool = True) -> dict:
     """The manifest of the files in `bundle`, with metrics still empty."""
     features, reads_history = interactions.features(work), retrieval.reads_history(work)
     told, found_by = ranking.features(work), ranking.found_by(work)
@@ -220,7 +226,7 @@ def describe(work: Path, bundle: Path) -> dict:
     if told == ranking_features.RECIPE and not reads_history:
         touches = {}
     training, embeddings = (json.loads((work / f"{n}.json").read_text()) for n in ("retrieval", "embeddings"))
-    files = {path: _fingerprint(bundle / path) for path in FILES}
+    files = {path: _fingerprint(bundle / path) for path in (*FILES, *(STYLIST_FILES if stylist else ()))}
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -254,7 +260,7 @@ def describe(work: Path, bundle: Path) -> dict:
             "features": list(told),
             "output": OUTPUT,
         },
-        "stylist": _describe_stylist(work),
+        **({"stylist": _describe_stylist(work)} if stylist else {}),
         "metrics": {},
         "files": files,
     }

@@ -119,23 +119,32 @@ def train_ranking(
 
 
 @app.command()
-def create_embeddings(work: Work) -> None:
+def create_embeddings(
+    work: Work,
+    of_texts: Annotated[
+        bool, typer.Option("--texts/--no-texts", help="Whether the articles' texts too: the stylist's.")
+    ] = True,
+) -> None:
     """Compute the embedding of every article, and of what is said of it, and index both."""
     from hemline import embeddings, texts
 
     embeddings.create(work)
-    texts.create(work)
+    if of_texts:
+        texts.create(work)
 
 
 @app.command()
 def bundle(
     work: Work,
     out: Annotated[Path, typer.Option("--out", help="New directory for the bundle.", file_okay=False)],
+    stylist: Annotated[
+        bool, typer.Option("--stylist/--no-stylist", help="Whether with the embeddings of texts.")
+    ] = True,
 ) -> None:
     """Write the bundle that the servers read."""
     from hemline import bundle as step
 
-    step.create(work, out)
+    step.create(work, out, stylist)
 
 
 Store = Annotated[
