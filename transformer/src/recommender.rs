@@ -59,6 +59,8 @@ pub(crate) struct Question {
     pub(crate) instance: Arc<Instance>,
     pub(crate) filter: Option<Arc<Filter>>,
     pub(crate) season: Season,
+    /// Whether it is its request's only row.
+    pub(crate) is_alone: bool,
     /// Whether the best articles are explained too. What has no ranker to explain it has no answer then.
     pub(crate) explain: bool,
 }
@@ -174,7 +176,10 @@ impl Recommender {
             let job = job.clone();
             move || job.most_sold(signals)
         });
-        let retrieval = async { self.towers.run(move |tower| job.run(tower)).await? };
+        // Rows of one request are retrieved side by side, on the pool's threads; one alone needs no other thread.
+        let run = move |tower: &mut QueryTower| job.run(tower);
+        let retrieval =
+            async { if question.is_alone { self.towers.run_here(run).await? } else { self.towers.run(run).await? } };
         or_most_sold(retrieval, most_sold, context).await
     }
 
@@ -207,11 +212,12 @@ impl Recommender {
         let bounds = Bounds { rankers: table.names().clone(), ..self.bounds.clone() };
         let bounds = if explain { bounds.explaining() } else { bounds };
         let instances = wire::read_instances(request, self.max_instances)?;
+        let is_alone = instances.len() == 1;
         let questions = instances.into_iter().enumerate().map(|(row, instance)| {
             let checked = instance.check(&bounds).and_then(|season| Ok((season, instance.filter(&self.columns)?)));
             let checked = checked.and_then(|checked| instance.check_traced(explain).map(|()| checked));
             let (season, filter) = checked.map_err(|error| wire::at_row(error, row))?;
-            Ok(Question { instance: Arc::new(instance), filter: filter.map(Arc::new), season, explain })
+            Ok(Question { instance: Arc::new(instance), filter: filter.map(Arc::new), season, is_alone, explain })
         });
         let asked = self.customers(questions.collect::<Result<Vec<_>>>()?, context).await?;
         let table = table.as_ref();

@@ -1,4 +1,5 @@
-//! The way in: a place in the queue or a refusal, the wait for an answer, and the way out for who leaves earlier.
+//! The way in: a place in the queue or a refusal, the wait for an answer, and the way out for who leaves earlier. Or no way at all: short
+//! work is done where it is asked for ([`Entrance::here`]).
 
 use std::{
     fmt, io, mem,
@@ -13,7 +14,7 @@ use super::{
     alive::Alive,
     caught,
     queue::{Fit, Receiver, Refused, Sender, Ticket, queue},
-    sync::{mpsc, oneshot, thread},
+    sync::{Mutex, MutexGuard, lock, mpsc, oneshot, thread, try_lock},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -36,27 +37,33 @@ impl From<usize> for Admission {
     }
 }
 
+/// Work that is expected to take no longer is done on its caller's thread. A hop to another thread and back costs some 20 µs, and on a machine
+/// that is idle or virtual several times that; a runtime's thread should not be held for much longer than this.
+const SHORT: Duration = Duration::from_millis(1);
+
 /// Starts a thread for each state, which does `serve` until there is no more work to come.
 pub(super) fn start<S: Send + 'static, T: Send + 'static>(
     name: &str,
     states: Vec<S>,
     admission: Admission,
-    serve: impl Fn(S, &Turns<T>) + Clone + Send + 'static,
-) -> io::Result<Entrance<T>> {
+    serve: impl Fn(&Mutex<S>, &Turns<T>) + Clone + Send + 'static,
+) -> io::Result<Entrance<S, T>> {
     let places = admission.places.max(1);
     let (sender, receiver) = queue(places);
-    let pace = Arc::new(Pace { threads: states.len().max(1), places, nanos: AtomicU64::new(0) });
-    for (number, state) in states.into_iter().enumerate() {
+    let pace =
+        Arc::new(Pace { threads: states.len().max(1), places, nanos: AtomicU64::new(0), row: AtomicU64::new(0) });
+    let states: Vec<_> = states.into_iter().map(|state| SharedState::new(Mutex::new(state))).collect();
+    for (number, state) in states.iter().cloned().enumerate() {
         let turns = Turns { queue: receiver.clone(), pace: pace.clone() };
         let (serve, alive) = (serve.clone(), Alive::new());
         thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
-            serve(state, &turns);
+            serve(&state, &turns);
             // The last of all: what the thread had is gone.
-            drop((serve, turns));
+            drop((serve, turns, state));
             drop(alive);
         })?;
     }
-    Ok(Entrance { queue: sender, pace, metrics: admission.metrics })
+    Ok(Entrance { states, queue: sender, pace, metrics: admission.metrics })
 }
 
 /// As [`start`], once `warm_up` has succeeded on each of the threads.
@@ -68,12 +75,12 @@ pub(super) fn start_warm<S: Send + 'static, T: Send + 'static>(
     states: Vec<S>,
     admission: Admission,
     warm_up: impl Fn(&mut S) -> Result<()> + Clone + Send + 'static,
-    serve: impl Fn(S, &Turns<T>) + Clone + Send + 'static,
-) -> Result<Entrance<T>> {
+    serve: impl Fn(&Mutex<S>, &Turns<T>) + Clone + Send + 'static,
+) -> Result<Entrance<S, T>> {
     let threads = states.len();
     let (warmed, outcomes) = mpsc::channel();
-    let entrance = start(name, states, admission, move |mut state, turns| {
-        let outcome = caught(|| warm_up(&mut state)).flatten().map_err(|error| failed_warm_up(&error));
+    let entrance = start(name, states, admission, move |state: &Mutex<S>, turns| {
+        let outcome = caught(|| warm_up(&mut lock(state))).flatten().map_err(|error| failed_warm_up(&error));
         let is_warm = outcome.is_ok();
         // Where another thread has failed nobody listens any more, and there is no work to come.
         let _ = warmed.send(outcome);
@@ -92,14 +99,19 @@ fn failed_warm_up(error: &Error) -> Error {
     Error::new(Kind::LoadFailed, text).with_detail(format_args!("its warm-up failed: {error}"))
 }
 
+/// A thread's state, which a caller may use for as long as the thread does not.
+type SharedState<S> = Arc<Mutex<S>>;
+
 /// The callers' side.
-pub(super) struct Entrance<T> {
+pub(super) struct Entrance<S, T> {
+    /// Before the queue, with whose end the threads end: they are to be the last that have them.
+    states: Vec<SharedState<S>>,
     queue: Sender<Entry<T>>,
     pace: Arc<Pace>,
     metrics: Option<QueueMetrics>,
 }
 
-impl<T> fmt::Debug for Entrance<T> {
+impl<S, T> fmt::Debug for Entrance<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entrance").field("pace", &self.pace).finish_non_exhaustive()
     }
@@ -117,7 +129,18 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T> Entrance<T> {
+impl<S, T> Entrance<S, T> {
+    /// A state for work on so many `rows` that is done at once, on the caller's thread. Nothing where such work is not short, somebody waits
+    /// for a turn, or every state is in use.
+    pub(super) fn here(&self, rows: usize) -> Option<Here<'_, S>> {
+        if !self.pace.is_short(rows) || !self.queue.is_empty() {
+            return None;
+        }
+        let state = self.states.iter().find_map(|state| try_lock(state))?;
+        self.metrics.as_ref().map(QueueMetrics::enter).into_iter().for_each(Queued::taken);
+        Some(Here { state, pace: &self.pace, rows })
+    }
+
     /// Queues the work that answers here, and waits for the answer. Dropped before, the work gives up its place at once.
     ///
     /// # Errors
@@ -142,6 +165,26 @@ impl<T> Entrance<T> {
             }
             Refused::Closed => Error::internal("every worker thread has ended"),
         }
+    }
+}
+
+/// A state that a caller has for one piece of work.
+pub(super) struct Here<'a, S> {
+    state: MutexGuard<'a, S>,
+    pace: &'a Pace,
+    rows: usize,
+}
+
+impl<S> Here<'_, S> {
+    /// Does it.
+    ///
+    /// # Errors
+    /// `work` panicked.
+    pub(super) fn run<R>(mut self, work: impl FnOnce(&mut S) -> R) -> Result<R> {
+        let began = Instant::now();
+        let result = caught(|| work(&mut self.state));
+        self.pace.record(began.elapsed(), 1, self.rows);
+        result
     }
 }
 
@@ -193,28 +236,39 @@ impl<T> Turns<T> {
         self.queue.gather(until, |entry| fit(&entry.work)).into_iter().map(Entry::taken).collect()
     }
 
-    /// So many pieces of work were done in this time on one thread.
-    pub(super) fn done(&self, took: Duration, pieces: usize) {
-        self.pace.record(took, pieces);
+    /// So many pieces of work, on so many rows in all, were done in this time on one thread.
+    pub(super) fn done(&self, took: Duration, pieces: usize, rows: usize) {
+        self.pace.record(took, pieces, rows);
     }
 }
 
-/// How long work takes, so that a refusal can say when to come again.
-#[derive(Debug)]
+/// How long work takes, so that a refusal can say when to come again, and that what is short need not wait for a thread.
+#[derive(Debug, Default)]
 struct Pace {
     threads: usize,
     places: usize,
-    /// For one piece of work; a moving average over the last dozen or so.
+    /// For one piece of work; a moving average over the last dozen or so. 0 until there was any.
     nanos: AtomicU64,
+    /// For one row of it.
+    row: AtomicU64,
 }
 
 impl Pace {
-    fn record(&self, took: Duration, pieces: usize) {
-        let each = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / (pieces as u64).max(1);
-        let before = self.nanos.load(Ordering::Relaxed);
-        let now = if before == 0 { each } else { before - before / 8 + each / 8 };
-        // Two threads at once may lose one of their two times; the next makes up for it.
-        self.nanos.store(now, Ordering::Relaxed);
+    fn record(&self, took: Duration, pieces: usize, rows: usize) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        for (average, count) in [(&self.nanos, pieces), (&self.row, rows)] {
+            let each = (took / (count as u64).max(1)).max(1);
+            let before = average.load(Ordering::Relaxed);
+            let now = if before == 0 { each } else { before - before / 8 + each / 8 };
+            // Two threads at once may lose one of their two times; the next makes up for it.
+            average.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether work on so many rows is short, as far as is known.
+    fn is_short(&self, rows: usize) -> bool {
+        let row = self.row.load(Ordering::Relaxed);
+        row > 0 && Duration::from_nanos(row.saturating_mul(rows as u64)) <= SHORT
     }
 
     /// How long all that waits in a full queue takes: a second at least, as a Retry-After has no smaller one, and half a minute at most.
@@ -226,15 +280,23 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::AtomicU64, time::Duration};
+    use std::time::Duration;
 
     use super::Pace;
 
     #[test]
+    fn work_is_short_by_its_rows_once_there_was_any() {
+        let pace = Pace { threads: 1, places: 1, ..Pace::default() };
+        assert!(!pace.is_short(1));
+        pace.record(Duration::from_micros(100), 1, 100);
+        assert!(pace.is_short(100) && pace.is_short(1_000) && !pace.is_short(1_001));
+    }
+
+    #[test]
     fn a_refusal_says_how_long_a_full_queue_takes_within_bounds() {
         let until_served = |threads, places, millis, pieces| {
-            let pace = Pace { threads, places, nanos: AtomicU64::new(0) };
-            pace.record(Duration::from_millis(millis), pieces);
+            let pace = Pace { threads, places, ..Pace::default() };
+            pace.record(Duration::from_millis(millis), pieces, pieces);
             pace.until_served().as_secs_f64()
         };
         assert_eq!(until_served(2, 100, 100, 1), 5.0);
@@ -245,11 +307,11 @@ mod tests {
 
     #[test]
     fn the_pace_follows_what_was_done_of_late() {
-        let pace = Pace { threads: 1, places: 1, nanos: AtomicU64::new(0) };
+        let pace = Pace { threads: 1, places: 1, ..Pace::default() };
         assert_eq!(pace.until_served(), Duration::from_secs(1));
-        pace.record(Duration::from_secs(2), 1);
+        pace.record(Duration::from_secs(2), 1, 1);
         for _ in 0..64 {
-            pace.record(Duration::from_secs(10), 1);
+            pace.record(Duration::from_secs(10), 1, 1);
         }
         let seconds = pace.until_served().as_secs_f64();
         assert!((9.9..=10.0).contains(&seconds), "{seconds}");

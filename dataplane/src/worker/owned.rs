@@ -2,7 +2,6 @@
 
 use std::{
     iter,
-    marker::PhantomData,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +13,7 @@ use super::{
     batch::{Batching, compatible, rows},
     caught,
     queue::Fit,
+    sync::{Mutex, lock},
 };
 use crate::{
     context::Context,
@@ -28,9 +28,10 @@ use crate::{
 pub struct Owned<M> {
     metadata: ModelMetadata,
     v1: Arc<dyn V1Codec>,
-    entrance: Entrance<Ask>,
-    /// They are with the threads.
-    models: PhantomData<fn(M)>,
+    entrance: Entrance<M, Ask>,
+    /// Whether requests may be computed together; then all wait for a thread, which gathers them.
+    gathers: bool,
+    metrics: Option<QueueMetrics>,
 }
 
 /// A request that waits.
@@ -60,13 +61,15 @@ impl<M: SyncModel> Owned<M> {
         let metrics = admission.metrics.clone();
         let known = metadata.clone();
         let warm_up = move |model: &mut M| model.warm_up(&known);
-        let entrance = start_warm(&metadata.name, models, admission, warm_up, move |mut model, turns| {
+        let measured = metrics.clone();
+        let serve = move |model: &Mutex<M>, turns: &Turns<Ask>| {
             while let Some(first) = turns.next() {
                 let asks = gather(first, turns, batching);
-                answer(&mut model, asks, turns, metrics.as_ref());
+                answer(&mut *lock(model), asks, turns, measured.as_ref());
             }
-        })?;
-        Ok(Self { metadata, v1, entrance, models: PhantomData })
+        };
+        let entrance = start_warm(&metadata.name, models, admission, warm_up, serve)?;
+        Ok(Self { metadata, v1, entrance, gathers: batching.max_rows > 1, metrics })
     }
 }
 
@@ -77,6 +80,13 @@ impl<M: SyncModel> Model for Owned<M> {
     }
 
     async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
+        let count = first_dimension(&request);
+        if let Some(here) =
+            (!self.gathers && context.deadline() > Instant::now()).then(|| self.entrance.here(count)).flatten()
+        {
+            self.metrics.as_ref().inspect(|metrics| metrics.batch(count));
+            return here.run(|model| model.infer(request)).flatten();
+        }
         let (rows, context) = (rows(&request), context.clone());
         self.entrance.ask(|reply| Ask { request, rows, context, reply }).await
     }
@@ -120,15 +130,16 @@ fn answer<M: SyncModel>(model: &mut M, asks: Vec<Ask>, turns: &Turns<Ask>, metri
     if asks.is_empty() {
         return;
     }
+    let rows = asks.iter().map(|ask| first_dimension(&ask.request)).sum();
     if let Some(metrics) = metrics {
-        metrics.batch(asks.iter().map(|ask| first_dimension(&ask.request)).sum());
+        metrics.batch(rows);
     }
     let began = Instant::now();
     let (replies, answers) = match asks.len() {
         1 => alone(model, asks),
         _ => together(model, asks),
     };
-    turns.done(began.elapsed(), replies.len());
+    turns.done(began.elapsed(), replies.len(), rows);
     for (reply, answer) in replies.into_iter().zip(answers) {
         reply.send(answer);
     }

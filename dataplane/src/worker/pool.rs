@@ -5,6 +5,7 @@ use std::{io, time::Instant};
 use super::{
     admission::{Admission, Entrance, Reply, start},
     caught,
+    sync::{Mutex, lock},
 };
 use crate::error::Result;
 
@@ -13,7 +14,7 @@ type Job<S> = Box<dyn FnOnce(&mut S) -> bool + Send>;
 
 /// Threads with one `S` each, and one queue for all of them.
 #[derive(Debug)]
-pub struct Pool<S>(Entrance<Job<S>>);
+pub struct Pool<S>(Entrance<S, Job<S>>);
 
 impl<S: Send + 'static> Pool<S> {
     /// Starts a thread for each state; at most as many jobs wait as `admission` has places. The threads end once the pool is dropped
@@ -22,11 +23,13 @@ impl<S: Send + 'static> Pool<S> {
     /// # Errors
     /// A thread can't be started.
     pub fn start(name: &str, states: Vec<S>, admission: impl Into<Admission>) -> io::Result<Self> {
-        let entrance = start(name, states, admission.into(), |mut state, turns| {
+        let entrance = start(name, states, admission.into(), |state: &Mutex<S>, turns| {
             while let Some(job) = turns.next() {
-                let (job, began): (Job<S>, _) = (job, Instant::now());
+                let job: Job<S> = job;
+                let mut state = lock(state);
+                let began = Instant::now();
                 if job(&mut state) {
-                    turns.done(began.elapsed(), 1);
+                    turns.done(began.elapsed(), 1, 1);
                 }
             }
         });
@@ -51,6 +54,20 @@ impl<S: Send + 'static> Pool<S> {
             })
         };
         self.0.ask(job).await
+    }
+}
+
+impl<S: Send + 'static> Pool<S> {
+    /// As [`Pool::run`]; but where such work has been short of late, nobody waits for a turn and a state is free, `work` is done at once on
+    /// the thread that polls this. For a caller who has nothing else to do meanwhile: two of these in one task don't run side by side.
+    ///
+    /// # Errors
+    /// As [`Pool::run`].
+    pub async fn run_here<R: Send + 'static>(&self, work: impl FnOnce(&mut S) -> R + Send + 'static) -> Result<R> {
+        if let Some(here) = self.0.here(1) {
+            return here.run(work);
+        }
+        self.run(work).await
     }
 }
 

@@ -109,6 +109,11 @@ impl<T> Sender<T> {
         Ok(ticket)
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0.line).items.is_empty()
+    }
+
     /// Takes this item out again, which frees its place; nothing where a thread has it already.
     pub(super) fn withdraw(&self, ticket: Ticket) -> Option<T> {
         let mut line = lock(&self.0.line);

@@ -1,7 +1,6 @@
 //! What threads and their callers share is built of these: the standard library's types and tokio's channel for one answer, or loom's
 //! types and a stand-in for that channel where all interleavings are tried.
 
-use std::{sync::PoisonError, time::Instant};
 #[cfg(not(hemline_loom))]
 pub(super) use std::{
     sync::{
@@ -10,6 +9,10 @@ pub(super) use std::{
         mpsc,
     },
     thread,
+};
+use std::{
+    sync::{PoisonError, TryLockError},
+    time::Instant,
 };
 
 #[cfg(hemline_loom)]
@@ -27,6 +30,15 @@ pub(super) use tokio::sync::oneshot;
 /// Locks. No panic leaves half changed what is locked here, so a poisoned lock is as good as another.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks what nobody has locked.
+pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Waits until somebody notifies.
