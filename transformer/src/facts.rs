@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use catalog::store::{self, Failure, Fresh, Guard, OutOfStock, Store, StoreError};
+use catalog::store::{self, Failure, Fresh, Guard, OutOfStock, Store, StoreError, Together};
 use dataplane::{Context, Error, Kind, Result};
 use moka::sync::Cache;
 
@@ -20,7 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Asks the store. It outlives the bundles that are served over it.
 pub(crate) struct Facts {
-    store: Arc<Guard>,
+    store: Together,
     timeout: Duration,
     /// What is known without the store, where an answer is due without it.
     last: Option<Last>,
@@ -53,7 +53,7 @@ impl Facts {
     pub(crate) fn new(store: Arc<Guard>, timeout: Duration, degrade: bool) -> Self {
         let profiles = || Cache::builder().max_capacity(PROFILES).time_to_live(PROFILE_AGE).build();
         let last = degrade.then(|| Last { profiles: profiles(), out_of_stock: Mutex::default() });
-        Self { store, timeout, last }
+        Self { store: Together::new(store), timeout, last }
     }
 
     /// What is known of these customers now, in one round trip for all.
@@ -85,7 +85,7 @@ impl Facts {
             Some(customer_id) => profiles.invalidate(customer_id),
             None => profiles.invalidate_all(),
         };
-        self.store.changes(&changed).await;
+        self.store.store().changes(&changed).await;
     }
 }
 

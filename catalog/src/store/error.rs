@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 /// A store failed. Its text is for logs: it may name hosts and files.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{failure}: {detail}")]
 pub struct StoreError {
     /// The class of the failure.

@@ -110,6 +110,10 @@ impl Store for Guard {
         fresh
     }
 
+    fn at_once(&self) -> usize {
+        self.store.at_once()
+    }
+
     /// A store that can't be written to may still be read, most of all where a replica is: only what recommendations ask tells whether it is
     /// away. Nor does a shop's long question: one that is late takes nobody else's answer.
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
@@ -190,6 +194,10 @@ mod tests {
     impl Store for Scripted {
         async fn fresh(&self, _: &[&str], _: Duration) -> Result<Fresh, StoreError> {
             self.result().map(|()| Fresh { customers: Vec::new(), out_of_stock: Arc::<OutOfStock>::default() })
+        }
+
+        fn at_once(&self) -> usize {
+            1
         }
 
         async fn record(&self, _: &[Event], _: Duration) -> Result<Vec<bool>, StoreError> {

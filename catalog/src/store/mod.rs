@@ -16,6 +16,7 @@ mod postgres;
 mod shop;
 mod sqlite;
 mod stock;
+mod together;
 mod url;
 mod writer;
 
@@ -26,6 +27,7 @@ pub use postgres::Postgres;
 pub use shop::{Account, Count, Profile, Purchase, Since, Told};
 pub use sqlite::Sqlite;
 pub use stock::OutOfStock;
+pub use together::Together;
 pub use url::StoreUrl;
 pub use writer::{Recorded, Unrecorded, Writer};
 
@@ -47,6 +49,9 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store fails, or has no answer within `within`.
     async fn fresh(&self, customer_ids: &[&str], within: Duration) -> Result<Fresh, StoreError>;
+
+    /// How many such questions it answers faster side by side than one after the other.
+    fn at_once(&self) -> usize;
 
     /// Writes events, all or none; when this returns, no crash can lose them. For each event, in order, whether it was new.
     ///

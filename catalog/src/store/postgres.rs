@@ -223,6 +223,11 @@ impl Store for Postgres {
         }
     }
 
+    /// Half of the connections: a question that is slow is to leave others a way.
+    fn at_once(&self) -> usize {
+        READERS as usize / 2
+    }
+
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
         fn column<T>(events: &[Event], value: impl Fn(&Event) -> T) -> Vec<T> {
             events.iter().map(value).collect()

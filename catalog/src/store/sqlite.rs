@@ -142,6 +142,11 @@ impl Store for Sqlite {
         }
     }
 
+    /// One thread reads what lies in memory faster than two who wake each other.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
         let rows: Vec<_> = events.iter().map(row_of).collect();
         let rows = json(&rows)?;

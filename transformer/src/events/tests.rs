@@ -45,6 +45,10 @@ impl Store for Scripted {
         unreachable!("events are told, nothing is asked")
     }
 
+    fn at_once(&self) -> usize {
+        1
+    }
+
     async fn record(&self, events: &[Event], _: Duration) -> Result<Vec<bool>, StoreError> {
         match self.does {
             Does::Hang => std::future::pending().await,

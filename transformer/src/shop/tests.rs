@@ -61,6 +61,10 @@ impl Store for Scripted {
         unreachable!("no recommendation is asked for")
     }
 
+    fn at_once(&self) -> usize {
+        1
+    }
+
     async fn record(&self, _: &[Event], _: Duration) -> Result<Vec<bool>, StoreError> {
         unreachable!("nothing is told")
     }
