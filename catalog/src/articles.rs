@@ -1,7 +1,5 @@
 //! Article columns, mapped. A row number is an article's key in the vector index.
 
-use std::collections::HashMap;
-
 use arrow_array::{Array, DictionaryArray, StringArray, cast::AsArray, types::Int32Type};
 
 use crate::{
@@ -32,7 +30,8 @@ pub struct Articles {
     columns: Vec<(String, Column)>,
     embeddings: Embeddings,
     signals: Option<Signals>,
-    rows: HashMap<Box<str>, u32>,
+    /// Rows by id: a tenth of what a map of the ids takes.
+    by_id: Vec<u32>,
 }
 
 /// A dictionary-encoded column: a request's feature strings are references into its few values.
@@ -54,11 +53,11 @@ impl Articles {
             return Err(bundle.invalid(ARTICLES, format!("{rows} articles, the manifest says {wanted}")));
         }
         let ids = table.strings(ARTICLE_ID)?;
-        let mut by_id = HashMap::with_capacity(rows);
-        for (row, id) in (0_u32..).zip(ids.iter().flatten()) {
-            if by_id.insert(Box::from(id), row).is_some() {
-                return Err(table.invalid(ARTICLE_ID, format!("{id} stands twice")));
-            }
+        let id = |row: u32| ids.value(row as usize);
+        let mut by_id: Vec<u32> = (0_u32..).take(rows).collect();
+        by_id.sort_unstable_by_key(|&row| id(row));
+        if let Some(twice) = by_id.windows(2).find(|pair| id(pair[0]) == id(pair[1])) {
+            return Err(table.invalid(ARTICLE_ID, format!("{} stands twice", id(twice[0]))));
         }
         let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
         Ok(Self {
@@ -70,7 +69,7 @@ impl Articles {
             columns: Column::all(&table)?,
             embeddings: Embeddings::of(&table, manifest.retrieval.embedding_size)?,
             signals: Signals::of(&table, manifest)?,
-            rows: by_id,
+            by_id,
         })
     }
 
@@ -89,7 +88,8 @@ impl Articles {
     /// The row of this id.
     #[must_use]
     pub fn row(&self, article_id: &str) -> Option<u32> {
-        self.rows.get(article_id).copied()
+        let place = self.by_id.binary_search_by_key(&article_id, |&row| self.id(row)).ok()?;
+        self.by_id.get(place).copied()
     }
 
     /// The id of a row.

@@ -1,6 +1,6 @@
 //! Arrow IPC files, mapped: columns over the file's own pages, nothing copied.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use arrow_array::{
     Array, ArrowPrimitiveType, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, PrimitiveArray,
@@ -13,7 +13,7 @@ use arrow_ipc::{
     root_as_footer,
 };
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::bundle::{Bundle, BundleError};
 
@@ -33,7 +33,14 @@ impl<'a> Table<'a> {
         // truncates one under a running server takes its pages away, as with any mapped program or library.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&opened) }.map_err(|error| bundle.invalid(file, error))?;
-        let batch = decode(&Buffer::from(Bytes::from_owner(map))).map_err(|reason| bundle.invalid(file, reason))?;
+        let map = Arc::new(map);
+        let content = Buffer::from(Bytes::from_owner(Shared(map.clone())));
+        let batch = decode(&content).map_err(|reason| bundle.invalid(file, reason))?;
+        // The check read every page, and few are needed from now on: those come again when they are. That nothing can be lost so is
+        // because nobody writes to the map.
+        // SAFETY: of a map of a file that is only read, this drops pages that the file gives again.
+        #[allow(unsafe_code)]
+        let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
         Ok(Self { bundle, file, batch })
     }
 
@@ -102,6 +109,15 @@ impl<'a> Table<'a> {
             return Err(self.invalid(name, "has nulls"));
         }
         Ok(column.as_ref())
+    }
+}
+
+/// A map that has further owners.
+struct Shared(Arc<Mmap>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
