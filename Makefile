@@ -331,7 +331,7 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts and of the ch
 
 BENCH := $(CURDIR)/.hemline/bench
 
-.PHONY: bench-cold-start bench-dataplane bench-freshness bench-llm bench-store
+.PHONY: bench-cold-start bench-dataplane bench-freshness bench-guard bench-llm bench-store
 bench-freshness: $(DONE)/load build ## How soon one server's answers know what another was told; fails above a second [QUICK=1]
 	PYTHONPATH=e2e $(VENV)/bin/python bench/freshness.py --binaries $(BINARIES) --bundle $(BUNDLE) --work $(WORK) \
 	  --folder $(BENCH)/freshness $(if $(QUICK),--quick)
@@ -370,6 +370,15 @@ bench-dataplane: $(SETUP) $(CLIENTS)/.done ## The data plane beside its peers [Q
 	done
 	$(VENV)/bin/python bench/dataplane/run.py --binaries $(CARGO_TARGET_DIR)/bench-dataplane/release \
 	  --clients $(CLIENTS)/bin/python --work $(BENCH)/dataplane $(if $(QUICK),--quick)
+
+# The look at valgrind comes first: nobody should wait for a build to hear that there is none.
+bench-guard: has-valgrind $(DONE)/load build ## How many instructions a request costs; fails 10 % above the baseline [UPDATE=1 to renew it]
+	PYTHONPATH=bench $(VENV)/bin/python bench/guard/run.py --binaries $(BINARIES) --bundle $(BUNDLE) --work $(WORK) \
+	  --store sqlite://$(HOME_DIR)/store.db --folder $(BENCH)/guard $(if $(UPDATE),--update)
+
+.PHONY: has-valgrind
+has-valgrind:
+	@command -v valgrind > /dev/null || { echo "bench-guard: no valgrind here: install it" >&2; exit 2; }
 
 # --- Images -------------------------------------------------------------------------------------------------------
 
