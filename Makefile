@@ -150,7 +150,7 @@ $(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py course.py 
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 
-$(DONE)/ranking: $(DONE)/retrieval $(addprefix $(PIPE)/,ranking.py ranker.py ranking_sets.py ranking_features.py candidates.py signals.py recipe.py contributions.py)
+$(DONE)/ranking: $(DONE)/retrieval $(addprefix $(PIPE)/,ranking.py ranker.py ranking_sets.py ranking_features.py candidates.py signals.py recipe.py contributions.py oblivious.py)
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import catboost
 import numpy as np
 
+from hemline import oblivious
+
 Features = Iterable[tuple[str, str]]
 Encoders = Mapping[str, Mapping[str, float]]
 
 # A row takes CatBoost some 24 ms at depth 10; what it prepares for many rows takes 24 s.
 CHECKED_ROWS = 200
 LARGEST_DIFFERENCE = 1e-4
-# Of a leaf a server reads one bit a split, and CatBoost grows no deeper trees.
-MOST_SPLITS = 16
 
 
 def write(
@@ -51,27 +51,12 @@ def extract(
     model: catboost.CatBoost, features: Features, encoders: Encoders, unknown: float, scratch: Path
 ) -> dict:
     """The file's content. `scratch` is written and removed. Raises RuntimeError for other kinds of models."""
-    model.save_model(str(scratch), format="json")
-    try:
-        exported = json.loads(scratch.read_text(encoding="utf-8"))
-    finally:
-        scratch.unlink()
-    if "oblivious_trees" not in exported or exported["features_info"].get("categorical_features"):
-        raise RuntimeError("contributions: expected oblivious trees over numbers alone")
-    scale, (bias, *more) = exported["scale_and_bias"]
-    if more:
-        raise RuntimeError(f"contributions: expected one score, got {1 + len(more)}")
-    numbers = exported["features_info"]["float_features"]
-    for feature in numbers:
-        # A server sends what is no number where `value > border` sends it.
-        if feature.get("nan_value_treatment") == "AsTrue":
-            raise RuntimeError(f"contributions: feature {feature['flat_feature_index']}: NaN is above all")
-    columns = {feature["feature_index"]: feature["flat_feature_index"] for feature in numbers}
+    forest = oblivious.read(model, scratch)
     return {
         "features": [_feature(name, datatype, encoders, unknown) for name, datatype in features],
-        "scale": float(scale),
-        "bias": float(bias),
-        "trees": [_tree(tree, columns) for tree in exported["oblivious_trees"]],
+        "scale": forest.scale,
+        "bias": forest.bias,
+        "trees": [_tree(tree) for tree in forest.trees],
     }
 
 
@@ -109,23 +94,15 @@ def _feature(name: str, datatype: str, encoders: Encoders, unknown: float) -> di
     return {"name": name, "datatype": datatype}
 
 
-def _tree(tree: dict, columns: dict[int, int]) -> dict:
-    splits = tree["splits"] or []
-    values, weights = np.array(tree["leaf_values"]), np.array(tree["leaf_weights"], float)
-    if len(splits) > MOST_SPLITS or not len(values) == len(weights) == 2 ** len(splits):
-        raise RuntimeError(f"contributions: {len(values)} values in a tree of {len(splits)} splits")
-    if any(split["split_type"] != "FloatFeature" for split in splits):
-        raise RuntimeError("contributions: expected splits of numbers alone")
-    reached = weights > 0
-    if values[~reached].any() or not reached.any():
+def _tree(tree: oblivious.Tree) -> dict:
+    reached = tree.weights > 0
+    if tree.values[~reached].any() or not reached.any():
         raise RuntimeError("contributions: a leaf without weight has a value")
     return {
-        "splits": [
-            [columns[split["float_feature_index"]], float(np.float32(split["border"]))] for split in splits
-        ],
+        "splits": [list(split) for split in tree.splits],
         "leaves": np.flatnonzero(reached).tolist(),
-        "values": values[reached].tolist(),
-        "weights": weights[reached].tolist(),
+        "values": tree.values[reached].tolist(),
+        "weights": tree.weights[reached].tolist(),
     }
 
 

@@ -1,8 +1,8 @@
-"""The ranker's own parts: the numbers of its categories, and its graph from raw features to scores.
+"""The ranker's own parts: the numbers of its categories, and its graphs from features to scores.
 
 CatBoost cannot export categories to ONNX. So each category becomes a number before training, and the graph
 does the same with a LabelEncoder in front of the trees: nothing about features has to be written again on the
-serving side.
+serving side. A second graph is the trees alone, for servers that have the numbers already.
 """
 
 from pathlib import Path
@@ -14,11 +14,14 @@ import onnx
 import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from hemline.oblivious import Forest, Operations, operations
 from hemline.ranking_features import Feature
 
 OUTPUT = "scores"
+# The one input of the graph without categories.
+ENCODED = "encoded"
 
 # A category is the rank of its share of purchases among the feature's categories, from 0: one cut of a tree
 # then separates what sells from what does not. Those with fewer rows than RARE, and those that training never
@@ -29,7 +32,7 @@ UNKNOWN = -1.0
 PARITY_ROWS = 20_000
 PARITY = 1e-5
 
-# TreeEnsembleClassifier came with version 1, LabelEncoder from strings to floats with 2.
+# LabelEncoder from strings to floats came with version 2 of ai.onnx.ml.
 OPSETS = (("", 17), ("ai.onnx.ml", 2))
 IR_VERSION = 8
 # CatBoost's sums depend on the number of threads: a fixed one gives the same model on the same machine.
@@ -116,48 +119,42 @@ def run_onnx(session: onnxruntime.InferenceSession, features: Features, table: p
     return session.run([OUTPUT], inputs)[0]
 
 
-def to_onnx(
-    model: catboost.CatBoostClassifier, features: Features, encoders: Encoders, scratch: Path
-) -> onnx.ModelProto:
-    """The graph: a LabelEncoder per category, features side by side, CatBoost's trees, one score.
+def run_encoded(session: onnxruntime.InferenceSession, encoded: np.ndarray) -> np.ndarray:
+    """The graph's probability of a purchase for features as `encode` gives them: float32 [rows]."""
+    return session.run([OUTPUT], {ENCODED: encoded})[0]
 
-    Of CatBoost's own export only the trees are taken. Its metadata (a random id, the time, the machine) and
-    the ZipMap, which makes a list of dictionaries of the probabilities, stay behind.
-    """
+
+def to_onnx(forest: Forest, features: Features, encoders: Encoders) -> onnx.ModelProto:
+    """The graph of raw features: a LabelEncoder per category, features side by side, the trees, one score."""
+    types = {"FP32": TensorProto.FLOAT, "BYTES": TensorProto.STRING}
+    inputs = [helper.make_tensor_value_info(f["name"], types[f["datatype"]], ["rows", 1]) for f in features]
     side_by_side = [f["name"] if f["datatype"] == "FP32" else f"{f['name']}_number" for f in features]
-    nodes = [
+    trees = operations(forest, "features", OUTPUT)
+    encode = [
         *(_label_encoder(name, encoders[name]) for name in categories(features)),
         helper.make_node("Concat", side_by_side, ["features"], axis=1),
-        _trees(model, scratch),
-        helper.make_node("Gather", ["probabilities", "bought"], [OUTPUT], axis=1),
     ]
-    types = {"FP32": TensorProto.FLOAT, "BYTES": TensorProto.STRING}
-    graph = helper.make_graph(
-        nodes,
-        "ranker",
-        [helper.make_tensor_value_info(f["name"], types[f["datatype"]], ["N", 1]) for f in features],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N"])],
-        [numpy_helper.from_array(np.array(1, np.int64), "bought")],
+    return _model(inputs, Operations([*encode, *trees.nodes], trees.constants), OPSETS)
+
+
+def encoded_to_onnx(forest: Forest, features: Features) -> onnx.ModelProto:
+    """The graph of what `encode` gives, in one input, ENCODED: the trees, one score."""
+    encoded = helper.make_tensor_value_info(ENCODED, TensorProto.FLOAT, ["rows", len(features)])
+    return _model([encoded], operations(forest, ENCODED, OUTPUT), OPSETS[:1])
+
+
+def _model(
+    inputs: list[onnx.ValueInfoProto], graph: Operations, opsets: tuple[tuple[str, int], ...]
+) -> onnx.ModelProto:
+    scores = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["rows"])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "ranker", inputs, [scores], graph.constants),
+        producer_name="hemline",
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets],
     )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
-    model_proto = helper.make_model(graph, producer_name="hemline", opset_imports=opsets)
-    model_proto.ir_version = IR_VERSION
-    onnx.checker.check_model(model_proto)
-    return model_proto
-
-
-def _trees(model: catboost.CatBoostClassifier, scratch: Path) -> onnx.NodeProto:
-    exported = scratch / "ranker.catboost.onnx"
-    model.save_model(str(exported), format="onnx")
-    try:
-        nodes = onnx.load(exported).graph.node
-    finally:
-        exported.unlink()
-    (trees,) = (node for node in nodes if node.op_type == "TreeEnsembleClassifier")
-    trees.ClearField("name")
-    trees.input[:] = ["features"]
-    trees.output[:] = ["label", "probabilities"]
-    return trees
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
+    return model
 
 
 def _label_encoder(name: str, known: dict[str, float]) -> onnx.NodeProto:
@@ -175,12 +172,13 @@ def _label_encoder(name: str, known: dict[str, float]) -> onnx.NodeProto:
 
 def check_parity(
     graph: Path,
+    encoded_graph: Path,
     model: catboost.CatBoostClassifier,
     features: Features,
     encoders: Encoders,
     held_out: pa.Table,
 ) -> float:
-    """Largest difference between the graph and CatBoost, on held-out rows and with strings never seen.
+    """Largest difference between a graph and CatBoost, on held-out rows and with strings never seen.
 
     Raises RuntimeError where it is above 1e-5.
     """
@@ -193,15 +191,23 @@ def check_parity(
         strange = strange.set_column(
             strange.schema.get_field_index(name), name, pc.if_else(mask, "never seen ✂", plain)
         )
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    raw, numbered = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for path in (graph, encoded_graph)
+    )
     both = pa.concat_tables([_plain(rows, features), _plain(strange, features)])
     if not len(both):
         return 0.0
-    own = probability(model, encode(both, features, encoders))
-    difference = float(np.abs(run_onnx(session, features, both) - own).max())
-    if not difference <= PARITY:
-        raise RuntimeError(f"{graph.name} differs from CatBoost by {difference:.1e}, more than {PARITY:.0e}")
-    return difference
+    encoded = encode(both, features, encoders)
+    own = probability(model, encoded)
+    scores = {graph: run_onnx(raw, features, both), encoded_graph: run_encoded(numbered, encoded)}
+    differences = {path: float(np.abs(told - own).max()) for path, told in scores.items()}
+    for path, difference in differences.items():
+        if not difference <= PARITY:
+            raise RuntimeError(
+                f"{path.name} differs from CatBoost by {difference:.1e}, more than {PARITY:.0e}"
+            )
+    return max(differences.values())
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Trains the ranker: CatBoost on the ranking features, as one ONNX graph from raw features to scores."""
+"""Trains the ranker: CatBoost on the ranking features, as ONNX graphs from features to scores."""
 
 import json
 from pathlib import Path
@@ -9,19 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from hemline import contributions, interactions, outputs, ranker, ranking_sets, recipe
+from hemline import contributions, interactions, oblivious, outputs, ranker, ranking_sets, recipe
 from hemline.errors import DataError
 from hemline.ranker import THREADS, UNKNOWN, Encoders, Features, Sets
 from hemline.report import Bar, console, progress_bar, say
 from hemline.schema import FEATURES_JSON
 
 CONTRIBUTIONS = "ranker_contributions.json"
+GRAPH, ENCODED_GRAPH = "ranker.onnx", "ranker_encoded.onnx"
 HELD_OUT = "ranker_test.parquet"
 BLIND_TREES = 100  # where validation has nothing that could tell
 
 
 def train(work: Path, seed: int, recipes: bool = False) -> dict:
-    """Train the ranker: `ranker.{onnx,cbm,json}`, `ranker_contributions.json` and a plot in `work`.
+    """Train the ranker: `ranker.{onnx,cbm,json}`, `ranker_{encoded.onnx,contributions.json}` and a plot.
 
     It learns from the candidates that a server would have had in the last weeks; or, as the `recipes` one and
     where these have too little to learn from, from purchases and random articles. `ranker_test.parquet` has
@@ -80,13 +81,12 @@ def _write(new: Path, model: catboost.CatBoostClassifier, sets: Sets, known: pa.
     metadata = model.get_metadata()
     metadata["model_guid"] = metadata["train_finish_time"] = ""  # a random id, and the time
     model.save_model(str(new / "ranker.cbm"))
-    graph = ranker.to_onnx(model, features, encoders, new)
-    (new / "ranker.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    write_graphs(new, model, features, encoders)
     test = sets.test.slice(0, ranker.PARITY_ROWS)
     pq.write_table(test, new / HELD_OUT)
     outputs.write_json(new / "ranker.json", report)
     report["onnx_largest_difference"] = ranker.check_parity(
-        new / "ranker.onnx", model, features, encoders, test
+        new / GRAPH, new / ENCODED_GRAPH, model, features, encoders, test
     )
     checked = pa.concat_tables([test, known]).slice(0, contributions.CHECKED_ROWS).unify_dictionaries()
     report["contributions_largest_difference"] = contributions.write(
@@ -98,6 +98,22 @@ def _write(new: Path, model: catboost.CatBoostClassifier, sets: Sets, known: pa.
         ranker.encode(checked, features, encoders),
     )
     plot_importance(report["importance"], new / "ranker_importance.png")
+
+
+def write_graphs(
+    folder: Path, model: catboost.CatBoostClassifier, features: Features, encoders: Encoders
+) -> None:
+    """The trained model as `ranker.onnx`, which takes raw features, and `ranker_encoded.onnx`.
+
+    Raises RuntimeError where its trees are of another kind than the ranker's.
+    """
+    forest = oblivious.read(model, folder / "ranker.catboost.json")
+    graphs = {
+        GRAPH: ranker.to_onnx(forest, features, encoders),
+        ENCODED_GRAPH: ranker.encoded_to_onnx(forest, features),
+    }
+    for name, graph in graphs.items():
+        (folder / name).write_bytes(graph.SerializeToString(deterministic=True))
 
 
 def features(work: Path) -> Features:

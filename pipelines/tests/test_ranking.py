@@ -1,4 +1,4 @@
-"""The ranker: one graph from raw features to CatBoost's own probability."""
+"""The ranker: graphs from raw features, and from encoded ones, to CatBoost's own probability."""
 
 import json
 import shutil
@@ -48,9 +48,9 @@ def test_the_graph_takes_the_ranking_features_by_name_and_gives_scores(trained_w
     session = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
     types = {"FP32": "tensor(float)", "BYTES": "tensor(string)"}
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
-        (feature["name"], types[feature["datatype"]], ["N", 1]) for feature in FEATURES
+        (feature["name"], types[feature["datatype"]], ["rows", 1]) for feature in FEATURES
     ]
-    assert [(o.name, o.shape) for o in session.get_outputs()] == [("scores", ["N"])]
+    assert [(o.name, o.shape) for o in session.get_outputs()] == [("scores", ["rows"])]
     scores = ranker.run_onnx(session, FEATURES, held_out)
     assert scores.dtype == np.float32
     assert scores.shape == (len(held_out),)
@@ -59,19 +59,60 @@ def test_the_graph_takes_the_ranking_features_by_name_and_gives_scores(trained_w
 def test_the_graph_tells_neither_when_nor_where_it_was_trained(trained_work):
     model = onnx.load(trained_work / "ranker.onnx")
     assert not model.metadata_props
-    assert "ZipMap" not in {node.op_type for node in model.graph.node}
+    assert not {node.op_type for node in model.graph.node} & {"ZipMap", "TreeEnsembleClassifier"}
+
+
+def test_the_encoded_graph_takes_the_numbers_of_contributions_and_scores_as_the_other_does(
+    trained_work, held_out
+):
+    content = json.loads((trained_work / ranking.CONTRIBUTIONS).read_text(encoding="utf-8"))
+    columns, told = [], held_out
+    for i, feature in enumerate(content["features"]):
+        name = feature["name"]
+        if feature["datatype"] == "BYTES":
+            # Each feature is strange in another third of the rows.
+            texts = [
+                "strange ✂" if row % 3 == i % 3 else text
+                for row, text in enumerate(held_out[name].to_pylist())
+            ]
+            told = told.set_column(told.schema.get_field_index(name), name, pa.array(texts))
+            columns.append([feature["numbers"].get(text, feature["unknown"]) for text in texts])
+        else:
+            columns.append(held_out[name].to_pylist())
+    session = onnxruntime.InferenceSession(trained_work / "ranker_encoded.onnx")
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
+        ("encoded", "tensor(float)", ["rows", len(FEATURES)])
+    ]
+    assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
+        ("scores", "tensor(float)", ["rows"])
+    ]
+    raw = onnxruntime.InferenceSession(trained_work / "ranker.onnx")
+    scores = ranker.run_encoded(session, np.array(columns, np.float32).T)
+    np.testing.assert_array_equal(scores, ranker.run_onnx(raw, FEATURES, told))
 
 
 def test_a_ranker_that_differs_from_catboost_is_refused(trained_work, held_out, tmp_path):
     forest = catboost.CatBoostClassifier().load_model(str(trained_work / "ranker.cbm"))
     encoders = json.loads((trained_work / "ranker.json").read_text())["encoders"]
-    model = onnx.load(trained_work / "ranker.onnx")
+    good = {name: trained_work / name for name in (ranking.GRAPH, ranking.ENCODED_GRAPH)}
+    assert ranker.check_parity(*good.values(), forest, FEATURES, encoders, held_out) <= 1e-5
+
+    model = onnx.load(good[ranking.GRAPH])
     (encoder, *_) = (node for node in model.graph.node if node.op_type == "LabelEncoder")
     (values,) = (a for a in encoder.attribute if a.name == "values_floats")
     values.floats[:] = [-1.0] * len(values.floats)
-    onnx.save(model, tmp_path / "ranker.onnx")
-    with pytest.raises(RuntimeError, match="differs from CatBoost"):
-        ranker.check_parity(tmp_path / "ranker.onnx", forest, FEATURES, encoders, held_out)
+    onnx.save(model, tmp_path / ranking.GRAPH)
+
+    model = onnx.load(good[ranking.ENCODED_GRAPH])
+    (leaves,) = (tensor for tensor in model.graph.initializer if tensor.name == "trees_leaves")
+    content = onnx.numpy_helper.to_array(leaves) * np.float32(1.01)
+    leaves.CopyFrom(onnx.numpy_helper.from_array(content, leaves.name))
+    onnx.save(model, tmp_path / ranking.ENCODED_GRAPH)
+
+    for bad in good:
+        graphs = (good | {bad: tmp_path / bad}).values()
+        with pytest.raises(RuntimeError, match=f"^{bad} differs from CatBoost"):
+            ranker.check_parity(*graphs, forest, FEATURES, encoders, held_out)
 
 
 def test_categories_are_numbered_by_how_well_they_sell_and_rare_ones_are_unknown():
