@@ -29,6 +29,7 @@ from hemline.encoder_graph import MAX_TOKENS
 from hemline.errors import DataError
 from hemline.ranker import OUTPUT
 from hemline.ranking import CONTRIBUTIONS as WORK_CONTRIBUTIONS
+from hemline.ranking import ENCODED_GRAPH, GRAPH
 from hemline.report import say
 from hemline.schema import AGE_GROUPS, ARTICLE_ATTRIBUTES, FEATURES_JSON, TRANSACTIONS
 from hemline.signals import Signals
@@ -42,11 +43,12 @@ CUSTOMERS = "retrieval/customers.arrow"
 ARTICLES = "retrieval/articles.arrow"
 INDEX = "retrieval/articles.usearch"
 RANKER = "ranker/model.onnx"
+ENCODED_RANKER = "ranker/encoded.onnx"
 CONTRIBUTIONS = "ranker/contributions.json"
 STYLIST = "stylist"
 ENCODER, TOKENIZER = f"{STYLIST}/encoder.onnx", f"{STYLIST}/tokenizer.json"
 TEXTS, TEXTS_INDEX = f"{STYLIST}/articles.arrow", f"{STYLIST}/articles.usearch"
-FILES = (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER, CONTRIBUTIONS)
+FILES = (QUERY_TOWER, CUSTOMERS, ARTICLES, INDEX, RANKER, ENCODED_RANKER, CONTRIBUTIONS)
 STYLIST_FILES = (ENCODER, TOKENIZER, TEXTS, TEXTS_INDEX)
 
 
@@ -74,7 +76,8 @@ def create(work: Path, out: Path, stylist: bool = True) -> dict:
             (new / folder).mkdir(parents=True)
         shutil.copyfile(work / "query_tower.onnx", new / QUERY_TOWER)
         shutil.copyfile(work / "articles.usearch", new / INDEX)
-        shutil.copyfile(work / "ranker.onnx", new / RANKER)
+        shutil.copyfile(work / GRAPH, new / RANKER)
+        shutil.copyfile(work / ENCODED_GRAPH, new / ENCODED_RANKER)
         shutil.copyfile(work / WORK_CONTRIBUTIONS, new / CONTRIBUTIONS)
         write_arrow(articles(work), new / ARTICLES)
         write_arrow(customers(work), new / CUSTOMERS)
