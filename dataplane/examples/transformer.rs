@@ -30,7 +30,7 @@ use dataplane::{
 /// Scales the inputs of a predictor, and labels its answers
 #[derive(Args)]
 struct Predicting {
-    /// Where the predictor is: host, host:port or a URL
+    /// Where the predictor is: host, host:port, a URL or unix:/path
     #[arg(long)]
     predictor_host: String,
 

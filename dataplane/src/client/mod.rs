@@ -37,6 +37,7 @@ mod shared;
 mod tls;
 mod v1;
 
+pub use address::unix_socket;
 use address::{Address, Scheme};
 pub use breaker::{Breaker, Permit};
 use failure::Failure;
@@ -178,7 +179,8 @@ impl fmt::Debug for Predictor {
 }
 
 impl Predictor {
-    /// The predictor called `name` in answers and logs, at `host` (`host`, `host:port` or a URL), asked for `model`.
+    /// The predictor called `name` in answers and logs, at `host` (`host`, `host:port`, a URL, or a Unix socket: `unix:/path`), asked for
+    /// `model`.
     /// `rows` is the form of its V1 instances.
     ///
     /// # Errors

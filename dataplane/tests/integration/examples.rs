@@ -5,6 +5,7 @@ use dataplane::grpc::proto::{
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tempfile::tempdir;
 use tonic::transport::Endpoint;
 
 use crate::{
@@ -123,9 +124,14 @@ fn a_wrong_setting_ends_an_example_with_one_line_and_64() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transformer_scales_what_goes_in_and_labels_what_comes_out() {
-    let smallest = Process::example("smallest", &["--model-name", "double"]);
-    for (address, more) in [("rest", None), ("grpc", Some("--predictor-grpc"))] {
-        let host = ["--model-name", "double", "--scale", "0.5", "--predictor-host", smallest.address(address).unwrap()];
+    let folder = tempdir().unwrap();
+    let socket = folder.path().join("socket").display().to_string();
+    let smallest = Process::example("smallest", &["--model-name", "double", "--uds", &socket]);
+    let [rest, grpc_port] = ["rest", "grpc"].map(|listener| smallest.address(listener).unwrap().to_owned());
+    let socket = format!("unix:{socket}");
+    let over_grpc = Some("--predictor-grpc");
+    for (address, more) in [(&rest, None), (&grpc_port, over_grpc), (&socket, None), (&socket, over_grpc)] {
+        let host = ["--model-name", "double", "--scale", "0.5", "--predictor-host", address];
         let transformer = Process::example("transformer", &host.into_iter().chain(more).collect::<Vec<_>>());
         ready(&transformer, "double").await;
         let predictions = json!([{"y": [1.0, 2.0], "label": "yes"}, {"y": [-3.0, 4.0], "label": "no"}]);

@@ -42,6 +42,7 @@ mod predictor_failures;
 mod predictor_foreign;
 mod predictor_grpc;
 mod predictor_outage;
+mod predictor_socket;
 mod predictor_streams;
 mod predictor_tls;
 mod protocol;
