@@ -99,7 +99,9 @@ def test_a_store_of_another_schema_version_is_named(under_test, tmp_path, versio
     assert remedy in line
 
 
-@pytest.mark.parametrize("host", ["", "https://", "ftp://host", "http://host?x=1", "host:port"])
+@pytest.mark.parametrize(
+    "host", ["", "https://", "ftp://host", "http://host?x=1", "host:port", "unix:predictor.sock"]
+)
 def test_a_predictor_host_that_is_no_address_is_named(under_test, host):
     more = [f"--store={under_test.store}"]
     assert "--predictor-host" in refusal(under_test, TRANSFORMER, f"--predictor_host={host}", *more)

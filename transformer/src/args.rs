@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_CUSTOMER_SEARCH", action = ArgAction::Set, num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = flag)]
     pub(crate) customer_search: bool,
 
-    /// The predictor that ranks: host, host:port, http://host:port or https://host:port
+    /// The predictor that ranks: host, host:port, http://host:port, https://host:port, or a Unix socket, unix:/path
     #[arg(long, env = "PREDICTOR_HOST")]
     pub(crate) predictor_host: String,
 
@@ -155,8 +155,8 @@ pub(crate) struct Args {
     #[arg(long, env = "HEMLINE_STYLIST", value_enum, default_value_t = StylistSwitch::Auto)]
     pub(crate) stylist: StylistSwitch,
 
-    /// The predictor-llm that thinks of outfits: host, host:port, http://host:port or https://host:port; without it requests for outfits are
-    /// searched for as they are, marked `degraded`
+    /// The predictor-llm that thinks of outfits: an address as that of the predictor; without it requests for outfits are searched for as they
+    /// are, marked `degraded`
     #[arg(long, env = "HEMLINE_STYLIST_HOST", value_name = "HOST")]
     pub(crate) stylist_host: Option<String>,
 

@@ -14,7 +14,7 @@ pub(crate) const LONGEST_NAME: u64 = 63;
 pub(crate) struct RankerSetting {
     /// Its name in requests, answers, logs and metrics.
     pub(crate) name: String,
-    /// Where it is: host, host:port or a URL.
+    /// Where it is: host, host:port, a URL, or a Unix socket.
     pub(crate) host: String,
     /// The model to ask it for; this server's own model name where it is not given.
     pub(crate) model: Option<String>,

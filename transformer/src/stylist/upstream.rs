@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::{
     Context, Error, Kind, Result,
-    client::{Breaker, Permit, Tls},
+    client::{Breaker, Permit, Tls, unix_socket},
     context::Call,
     metrics::Metrics,
 };
@@ -63,21 +63,25 @@ impl Upstream {
     /// `host` is no address; one line that names the flag.
     pub(super) fn new(host: &str, model: &str, timeout: Duration, metrics: &Metrics) -> Result<Self, String> {
         let failed = |reason: &str| format!("--stylist-host: {reason}");
-        let url = address(host, model).ok_or_else(|| {
-            failed(&format!("`{host}`: expected host, host:port, http://host:port or https://host:port"))
+        let socket = unix_socket(host).map_err(|reason| failed(&reason))?;
+        let url = address(if socket.is_some() { "localhost" } else { host }, model).ok_or_else(|| {
+            failed(&format!("`{host}`: expected host, host:port, http://host:port, https://host:port or unix:/path"))
         })?;
         let tls = if url.scheme() == "https" { Tls::new(None) } else { Tls::none() };
         let mut tls = tls.map_err(|reason| failed(&reason))?.client_config();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("hemline/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
-            .tls_backend_preconfigured(tls)
-            .build()
-            .map_err(|error| failed(&error.without_url().to_string()))?;
+            .tls_backend_preconfigured(tls);
+        let builder = match socket {
+            Some(path) => builder.unix_socket(path),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| failed(&error.without_url().to_string()))?;
         let breaker = Breaker::new(NAME, timeout, metrics).with_patience(PATIENCE);
         Ok(Self { client, url, timeout, breaker, metrics: metrics.clone() })
     }
@@ -260,7 +264,49 @@ fn refused(status: StatusCode) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use std::time::Duration;
+
+    use dataplane::{Context, metrics::Metrics};
+    use tempfile::tempdir;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    use super::{Ask, Gender, Parameters, Upstream, address};
+
+    fn upstream(host: &str) -> Result<Upstream, String> {
+        Upstream::new(host, "m", Duration::from_secs(60), &Metrics::new().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_asked_as_localhost() {
+        let folder = tempdir().unwrap();
+        let socket = folder.path().join("llm.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut got = vec![0; 4096];
+            let length = stream.read(&mut got).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&got[..length]).to_lowercase()
+        });
+        let upstream = upstream(&format!("unix:{}", socket.display())).unwrap();
+        let ask = Ask { text_input: "", parameters: Parameters { gender: Gender::Women, profile: None } };
+        assert!(upstream.ask(&ask, &Context::background(Duration::from_secs(60))).await.is_ok());
+        let got = server.await.unwrap();
+        assert!(
+            got.starts_with("post /v2/models/m/generate_stream ") && got.contains("\r\nhost: localhost\r\n"),
+            "{got}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_socket_is_refused_by_the_flag() {
+        let reason = upstream("unix:llm.sock").err().unwrap();
+        assert!(reason.starts_with("--stylist-host: ") && reason.contains("absolute path"), "{reason}");
+    }
 
     #[test]
     fn an_address_is_a_host_or_a_url() {
