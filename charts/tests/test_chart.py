@@ -311,3 +311,19 @@ def test_who_writes_outfits_is_told_to_the_transformer_whoever_ranks():
 def test_a_setting_that_the_shop_does_not_have_is_refused():
     assert "todai" in refusal("storefront.settings.todai=2020-09-22")
     assert "transformer" in refusal("storefront.settings.transformer=http://x")
+
+
+def test_the_pair_over_a_socket_is_as_the_manual_has_it(tmp_path):
+    manual = (ROOT / "docs" / "deploy.md").read_text()
+    values = tmp_path / "socket.yaml"
+    values.write_text(manual.split("```yaml\n# socket.yaml\n")[1].split("```")[0])
+    predictor = service_of(render(GBDT, f"--values={values}"))["spec"]["predictor"]
+    containers = {each["name"]: each for each in predictor["containers"]}
+    kserve, transformer = containers["kserve-container"], containers["transformer-container"]
+    # Of a flag that comes twice the last stands.
+    hosts = [each for each in transformer["args"] if each.startswith("--predictor-host=")]
+    assert f"--uds={hosts[-1].removeprefix('--predictor-host=unix:')}" in kserve["args"]
+    mount = {"name": "socket", "mountPath": "/run/hemline"}
+    assert mount in kserve["volumeMounts"]
+    assert mount in transformer["volumeMounts"]
+    assert {"name": "socket", "emptyDir": {}} in predictor["volumes"]
