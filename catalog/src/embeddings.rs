@@ -34,6 +34,12 @@ impl Embeddings {
         Ok(Self { values: table.vectors(EMBEDDING, size)?, size })
     }
 
+    /// Those of these values, `size` a row.
+    #[cfg(test)]
+    pub(crate) fn of_values(values: Vec<f32>, size: usize) -> Self {
+        Self { values: values.into(), size }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Nearest neighbours: a mapped HNSW index, filtered inside the search; exact where few articles are allowed.
+//! Nearest neighbours, filtered inside the search: by a scan, which is exact, or by a mapped HNSW index where that is quicker.
 
 use std::cmp::Ordering;
 
@@ -8,29 +8,34 @@ use crate::{
     articles::Articles,
     bundle::{Bundle, BundleError, IndexInfo},
     embeddings::Embeddings,
+    quantised::Quantised,
     rows::Rows,
 };
 
 /// The file of the index that candidates are retrieved from.
 pub const INDEX: &str = "retrieval/articles.usearch";
 
-/// What a walk costs for each candidate of the index's `expansion_search`, as rows that a scan looks at in that time. A scan costs
-/// its rows; a walk that is allowed one row in n has to go n times as far. On 105,542 clustered embeddings of 16 numbers (p50 / p99 in
-/// µs; where whole clusters are not allowed a walk's p99 doubles once more):
+/// What a walk costs for each candidate of the index's `expansion_search`, as rows that are looked at one by one in that time; one that
+/// is allowed one row in n has to go n times as far. On 105,542 embeddings of 16 numbers that the pipelines made, `expansion_search` 512,
+/// the 100 best (p50 / p99 in µs):
 ///
-/// | allowed | walk, expansion 128 | 256 | 512 | scan |
-/// | ---: | ---: | ---: | ---: | ---: |
-/// | 100 % | 94 / 259 | 181 / 376 | 470 / 935 | 430 / 480 |
-/// | 70 % | 134 / 283 | 291 / 685 | 858 / 1615 | 370 / 390 |
-/// | 50 % | 177 / 377 | 409 / 813 | 859 / 1229 | 320 / 330 |
-/// | 25 % | 328 / 661 | 835 / 1512 | 1421 / 1921 | 254 / 260 |
-/// | 10 % | 865 / 1400 | 2179 / 3484 | 4065 / 5577 | 80 / 85 |
-/// | 1 % | 9613 / 15079 | 20145 / 27705 | 45594 / 49284 | 16 / 20 |
+/// | allowed | walk | scan | each row |
+/// | ---: | ---: | ---: | ---: |
+/// | 100 % | 225 / 323 | 71 / 77 | 414 / 440 |
+/// | 50 % | 415 / 539 | 71 / 76 | 366 / 374 |
+/// | 25 % | 784 / 1045 | 69 / 73 | 299 / 306 |
+/// | 10 % | | 66 / 71 | 74 / 85 |
+/// | 5 % | | 61 / 67 | 39 / 46 |
+/// | 3 % | | 57 / 63 | 29 / 35 |
+/// | 1 % | | 30 / 37 | 13 / 16 |
 ///
-/// By the median the two are even at 90 to 200, by the 99th percentile at 330 and more. With 250 a scan takes over at 55 %, 78 % and
-/// 100 % allowed: the slowest searches with a filter then take up to twice as long as without one (at 128, with 70 % allowed by whole
-/// clusters), and mostly far less.
-const WALK_IN_ROWS: usize = 250;
+/// A scan of 949,878 takes 679 / 812. By the median a walk costs 60 to 110 rows, by the 99th percentile 75 to 155, and among random
+/// clusters up to twice that. With 100 it is taken where more than 12 · 100 · `expansion_search` rows are allowed (614,400 at 512): a scan
+/// has all of the best and a walk only most, so where they are about as quick it is a scan.
+const WALK_IN_ROWS: usize = 100;
+
+/// How many embeddings a scan passes while one row is looked at by itself.
+const SCANNED_IN_A_ROW: usize = 12;
 
 /// An article near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +49,7 @@ pub struct Neighbour {
 /// The vector index over the articles' embeddings.
 pub struct Index {
     usearch: Usearch,
+    quantised: Option<Quantised>,
 }
 
 /// A search failed inside the index.
@@ -52,15 +58,18 @@ pub struct Index {
 pub struct IndexError(String);
 
 impl Index {
-    /// Maps the index that candidates are retrieved from, for at most `threads` searches at a time.
+    /// Maps the index that candidates are retrieved from, for at most `threads` searches at a time, and makes of the embeddings what a
+    /// scan needs.
     ///
     /// # Errors
     /// The file is not the manifest's, or not an index over `articles`.
     pub fn open(bundle: &Bundle, articles: &Articles, threads: usize) -> Result<Self, BundleError> {
-        Self::over(bundle, INDEX, &bundle.manifest().retrieval.index, articles.embeddings(), threads)
+        let embeddings = articles.embeddings();
+        let mapped = Self::over(bundle, INDEX, &bundle.manifest().retrieval.index, embeddings, threads)?;
+        Ok(Self { quantised: Quantised::of(embeddings), ..mapped })
     }
 
-    /// Maps the index in `file`, for at most `threads` searches at a time.
+    /// Maps the index in `file`, for at most `threads` searches at a time. It is walked unless few rows are allowed.
     ///
     /// # Errors
     /// The file is not the manifest's, or not an index over `embeddings`.
@@ -96,7 +105,7 @@ impl Index {
             let text = format!("{} vectors of {}, expected {} of {}", found.0, found.1, wanted.0, wanted.1);
             return Err(bundle.invalid(file, text));
         }
-        Ok(Self { usearch })
+        Ok(Self { usearch, quantised: None })
     }
 
     /// The `count` best of the rows that are allowed, best first; all of them where they are fewer.
@@ -110,14 +119,25 @@ impl Index {
         count: usize,
         allowed: &Rows,
     ) -> Result<Vec<Neighbour>, IndexError> {
-        if is_narrow(allowed.count(), embeddings.len(), self.usearch.expansion_search()) {
-            return Ok(exact(embeddings, query, count, allowed));
+        let (rows, expansion) = (allowed.count(), self.usearch.expansion_search());
+        match quickest(rows, embeddings.len(), expansion, self.quantised.is_some()) {
+            Way::Rows => Ok(exact(embeddings, query, count, allowed)),
+            Way::Scan => Ok(self.scan(embeddings, query, count, allowed)),
+            Way::Walk => {
+                let neighbours = self.walk(query, count, allowed)?;
+                let short = neighbours.len() < count.min(rows);
+                Ok(if short { self.scan(embeddings, query, count, allowed) } else { neighbours })
+            }
         }
-        let neighbours = self.walk(query, count, allowed)?;
-        if neighbours.len() < count.min(allowed.count()) {
-            return Ok(exact(embeddings, query, count, allowed));
+    }
+
+    /// The same by a scan of all embeddings, or where that can't be of those that are allowed: all of the best.
+    #[must_use]
+    pub fn scan(&self, embeddings: &Embeddings, query: &[f32], count: usize, allowed: &Rows) -> Vec<Neighbour> {
+        match &self.quantised {
+            Some(quantised) => quantised.search(embeddings, query, count, allowed),
+            None => exact(embeddings, query, count, allowed),
         }
-        Ok(neighbours)
     }
 
     /// The same by walking the graph: most of the best, and fewer than `count` where it does not reach as many.
@@ -133,10 +153,29 @@ impl Index {
     }
 }
 
-/// Whether to scan the allowed rows, which is exact, rather than to walk the graph.
-fn is_narrow(allowed: usize, all: usize, expansion: usize) -> bool {
-    let walk = WALK_IN_ROWS.saturating_mul(expansion);
-    allowed.saturating_mul(allowed) <= all.saturating_mul(walk)
+/// How a search finds its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Along the graph.
+    Walk,
+    /// By a scan of all embeddings.
+    Scan,
+    /// By looking at each row that is allowed.
+    Rows,
+}
+
+/// The quickest way to the best of `allowed` rows of `all`; one that is exact, where it is as quick.
+fn quickest(allowed: usize, all: usize, expansion: usize, has_scan: bool) -> Way {
+    // In rows that are looked at by themselves. Without any there is nothing to walk to.
+    let walk = WALK_IN_ROWS.saturating_mul(expansion).saturating_mul(all).checked_div(allowed).unwrap_or(usize::MAX);
+    let scan = if has_scan { all / SCANNED_IN_A_ROW } else { usize::MAX };
+    if allowed <= walk.min(scan) {
+        Way::Rows
+    } else if scan <= walk {
+        Way::Scan
+    } else {
+        Way::Walk
+    }
 }
 
 /// The same by looking at every row that is allowed.
@@ -171,7 +210,7 @@ pub fn score(embeddings: &Embeddings, query: &[f32], row: u32) -> f32 {
     dot(query, embeddings.row(row))
 }
 
-fn best_first(a: &Neighbour, b: &Neighbour) -> Ordering {
+pub(crate) fn best_first(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.score.total_cmp(&a.score).then(a.row.cmp(&b.row))
 }
 
@@ -187,4 +226,36 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
     (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]) + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Way, quickest};
+
+    #[test]
+    fn a_search_goes_the_way_that_is_quickest_for_its_size() {
+        for (allowed, all, expansion, wanted) in [
+            // A catalogue of a hundred thousand: no filter, half of it, and what is quicker to look at than to scan for.
+            (105_542, 105_542, 512, Way::Scan),
+            (105_542, 105_542, 128, Way::Scan),
+            (50_000, 105_542, 512, Way::Scan),
+            (5_000, 105_542, 512, Way::Rows),
+            (0, 105_542, 512, Way::Rows),
+            // Of a million the graph, until a filter makes its way longer.
+            (1_000_000, 1_000_000, 512, Way::Walk),
+            (500_000, 1_000_000, 512, Way::Scan),
+            (50_000, 1_000_000, 512, Way::Rows),
+            // A narrow walk is quick.
+            (105_542, 105_542, 64, Way::Walk),
+        ] {
+            assert_eq!(quickest(allowed, all, expansion, true), wanted, "{allowed} of {all}, {expansion}");
+        }
+    }
+
+    #[test]
+    fn without_a_scan_it_is_the_graph_unless_few_are_allowed() {
+        for (allowed, wanted) in [(100_000, Way::Walk), (20_000, Way::Rows), (0, Way::Rows)] {
+            assert_eq!(quickest(allowed, 105_542, 128, false), wanted, "{allowed}");
+        }
+    }
 }

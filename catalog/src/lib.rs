@@ -22,6 +22,8 @@ pub mod index;
 #[cfg(feature = "retrieval")]
 mod mapped;
 #[cfg(feature = "retrieval")]
+mod quantised;
+#[cfg(feature = "retrieval")]
 pub mod rows;
 #[cfg(feature = "retrieval")]
 pub mod signals;

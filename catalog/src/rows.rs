@@ -77,6 +77,11 @@ impl Rows {
         Iter { words: self.bits.iter(), word: 0, next: 0 }
     }
 
+    /// A bit a row, 64 of them a word.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.bits
+    }
+
     /// What it takes in memory, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -63,6 +63,19 @@ fn a_scan_finds_the_best_of_what_is_allowed_and_nothing_else() {
 }
 
 #[test]
+fn a_search_that_need_not_walk_finds_the_exact_neighbours() {
+    let (_dir, articles, index) = open(1);
+    for allowed in [Rows::all(ARTICLES), Rows::matching(ARTICLES, |row| row % 3 != 1)] {
+        for number in 0..50 {
+            let query = embedding(20_000 + number);
+            let wanted = exact(articles.embeddings(), &query, 20, &allowed);
+            assert_eq!(index.search(articles.embeddings(), &query, 20, &allowed).unwrap(), wanted);
+            assert_eq!(index.scan(articles.embeddings(), &query, 20, &allowed), wanted);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_allowed_is_never_found_and_the_list_is_full_all_the_same() {
     let (_dir, articles, index) = open(1);
     let query = embedding(77_777);
