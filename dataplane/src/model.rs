@@ -115,42 +115,51 @@ where
 
 /// One input or output: name, datatype, shape with -1 for a free dimension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct TensorMetadata {
     /// Its name.
     pub name: String,
     /// What its elements are.
-    #[serde(with = "datatype_name")]
     pub datatype: Datatype,
     /// -1 is a free dimension.
     pub shape: Vec<i64>,
     /// May be left out of a request. On the wire: `"parameters": {"optional": true}`.
-    #[serde(default, rename = "parameters", with = "optional_parameter", skip_serializing_if = "is_false")]
     pub optional: bool,
+    /// Stands for all inputs that may not be left out: a request that has it has none of those. It is optional itself. On the wire:
+    /// `"parameters": {"optional": true, "alternative": true}`.
+    pub alternative: bool,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_false(value: &bool) -> bool {
-    !value
+/// [`TensorMetadata`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    name: String,
+    #[serde(with = "datatype_name")]
+    datatype: Datatype,
+    shape: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Flags>,
 }
 
-mod optional_parameter {
-    use serde::{Deserialize, Deserializer, Serializer, ser::SerializeMap};
+/// What may be said of an input.
+#[derive(Default, Serialize, Deserialize)]
+struct Flags {
+    #[serde(default)]
+    optional: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    alternative: bool,
+}
 
-    #[derive(Deserialize)]
-    struct Parameters {
-        #[serde(default)]
-        optional: bool,
+impl From<Written> for TensorMetadata {
+    fn from(Written { name, datatype, shape, parameters }: Written) -> Self {
+        let Flags { optional, alternative } = parameters.unwrap_or_default();
+        Self { name, datatype, shape, optional: optional || alternative, alternative }
     }
+}
 
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub(super) fn serialize<S: Serializer>(optional: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("optional", optional)?;
-        map.end()
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-        Ok(Option::<Parameters>::deserialize(deserializer)?.is_some_and(|parameters| parameters.optional))
+impl From<TensorMetadata> for Written {
+    fn from(TensorMetadata { name, datatype, shape, optional, alternative }: TensorMetadata) -> Self {
+        Self { name, datatype, shape, parameters: optional.then_some(Flags { optional, alternative }) }
     }
 }
 
@@ -174,13 +183,19 @@ impl TensorMetadata {
     /// A tensor that every request or answer has.
     #[must_use]
     pub fn new(name: impl Into<String>, datatype: Datatype, shape: &[i64]) -> Self {
-        Self { name: name.into(), datatype, shape: shape.to_vec(), optional: false }
+        Self { name: name.into(), datatype, shape: shape.to_vec(), optional: false, alternative: false }
     }
 
     /// A tensor that may be left out.
     #[must_use]
     pub fn optional(name: impl Into<String>, datatype: Datatype, shape: &[i64]) -> Self {
         Self { optional: true, ..Self::new(name, datatype, shape) }
+    }
+
+    /// A tensor that stands for all those that may not be left out.
+    #[must_use]
+    pub fn alternative(name: impl Into<String>, datatype: Datatype, shape: &[i64]) -> Self {
+        Self { alternative: true, ..Self::optional(name, datatype, shape) }
     }
 
     /// A tensor that fits: zeros or empty strings, with one element along each free dimension.
@@ -217,8 +232,8 @@ impl TensorMetadata {
 }
 
 impl ModelMetadata {
-    /// Checks a request: every input known, of its datatype and shape, and none missing.
-    /// A model that lists no inputs takes any.
+    /// Checks a request: every input known, of its datatype and shape, and none missing, or one in their stead
+    /// ([`TensorMetadata::alternative`]). A model that lists no inputs takes any.
     ///
     /// # Errors
     /// The first input that does not fit.
@@ -275,8 +290,24 @@ impl ModelMetadata {
             }
             self.inputs[index].check(tensor)?;
         }
-        let mut missing = self.inputs.iter().zip(given).filter(|(input, given)| !given && !input.optional);
-        if let Some((TensorMetadata { name, datatype, shape, .. }, _)) = missing.next() {
+        self.check_complete(&given)
+    }
+
+    /// Checks that a request with the inputs that are `given` has all that are needed, or the one that stands for them alone.
+    fn check_complete(&self, given: &[bool]) -> Result<()> {
+        let mut inputs = self.inputs.iter().zip(given);
+        if let Some((TensorMetadata { name, .. }, _)) =
+            inputs.clone().find(|(input, given)| **given && input.alternative)
+        {
+            let needless = |input: &TensorMetadata| !input.optional || (input.alternative && input.name != *name);
+            return inputs.find(|(input, given)| **given && needless(input)).map_or(Ok(()), |(needless, _)| {
+                let reason = format!("input `{}`: expected none beside `{name}`, which stands for it", needless.name);
+                Err(Error::invalid(reason))
+            });
+        }
+        if let Some((TensorMetadata { name, datatype, shape, .. }, _)) =
+            inputs.find(|(input, given)| !**given && !input.optional)
+        {
             let datatype = datatype.name();
             return Err(Error::invalid(format!("input `{name}`: missing (expected {datatype} {shape:?})")));
         }
@@ -294,7 +325,7 @@ mod tests {
     use super::{ModelMetadata, TensorMetadata};
     use crate::{
         infer::InferRequest,
-        tensor::{Datatype, Tensor},
+        tensor::{BytesData, Datatype, Tensor},
     };
 
     fn model() -> ModelMetadata {
@@ -303,6 +334,7 @@ mod tests {
             inputs: vec![
                 TensorMetadata::new("x", Datatype::Fp32, &[-1, 1]),
                 TensorMetadata::optional("note", Datatype::Bytes, &[-1]),
+                TensorMetadata::alternative("matrix", Datatype::Fp32, &[-1, 2]),
             ],
             ..ModelMetadata::default()
         }
@@ -322,9 +354,27 @@ mod tests {
         assert_eq!(refusal(vec![]), "input `x`: missing (expected FP32 [-1, 1])");
         assert_eq!(refusal(vec![Tensor::column("x", vec![1_i64])]), "input `x`: expected FP32, got INT64");
         assert_eq!(refusal(vec![Tensor::vector("x", vec![1.0_f32])]), "input `x`: expected shape [-1, 1], got [1]");
-        assert_eq!(refusal(vec![Tensor::vector("y", vec![1.0_f32])]), "input `y`: model `m` takes x, note");
+        assert_eq!(refusal(vec![Tensor::vector("y", vec![1.0_f32])]), "input `y`: model `m` takes x, note, matrix");
         let x = Tensor::column("x", vec![1.0_f32]);
         assert_eq!(refusal(vec![x.clone(), x]), "input `x`: given twice");
+    }
+
+    #[test]
+    fn an_alternative_stands_for_all_inputs_that_are_needed_and_for_no_others() {
+        let matrix = Tensor::new("matrix", vec![1, 2], vec![1.0_f32, 2.0]).unwrap();
+        let note = Tensor::vector("note", ["a"].iter().collect::<BytesData>());
+        assert!(model().check(&InferRequest::of(vec![matrix.clone()])).is_ok());
+        assert!(model().check(&InferRequest::of(vec![note, matrix.clone()])).is_ok());
+        let x = Tensor::column("x", vec![1.0_f32]);
+        let both = "input `x`: expected none beside `matrix`, which stands for it";
+        assert_eq!(refusal(vec![x.clone(), matrix.clone()]), both);
+        assert_eq!(refusal(vec![matrix.clone(), x]), both);
+        let mut two = model();
+        two.inputs.push(TensorMetadata::alternative("table", Datatype::Fp32, &[-1, 2]));
+        let table = Tensor::new("table", vec![1, 2], vec![1.0_f32, 2.0]).unwrap();
+        assert!(two.check(&InferRequest::of(vec![matrix, table])).unwrap_err().message().contains("beside `matrix`"));
+        let wide = Tensor::new("matrix", vec![1, 3], vec![0.0_f32; 3]).unwrap();
+        assert_eq!(refusal(vec![wide]), "input `matrix`: expected shape [-1, 2], got [1, 3]");
     }
 
     #[test]
@@ -343,6 +393,8 @@ mod tests {
     fn metadata_survives_the_wire() {
         let json = serde_json::to_string(&model()).unwrap();
         assert!(json.contains(r#""parameters":{"optional":true}"#), "{json}");
+        assert!(json.contains(r#""parameters":{"optional":true,"alternative":true}"#), "{json}");
+        assert_eq!(json.matches("parameters").count(), 2, "{json}");
         assert_eq!(serde_json::from_str::<ModelMetadata>(&json).unwrap(), model());
     }
 }

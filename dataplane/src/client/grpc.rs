@@ -12,7 +12,8 @@ use super::{
     address::Address,
     dial::Dialer,
     failure::{Failure, causes, retry_after},
-    forward, metadata,
+    forward,
+    metadata::{self, Said},
     shared::Shared,
     tls::Tls,
     wanted,
@@ -193,11 +194,14 @@ fn pushback(metadata: &MetadataMap) -> Result<Option<Duration>, ()> {
 
 fn tensors(messages: Vec<TensorMessage>) -> Result<Vec<TensorMetadata>, String> {
     let read = messages.into_iter().map(|message| {
-        let optional = message.parameters.get("optional").and_then(|value| value.parameter_choice.as_ref());
-        let optional = matches!(optional, Some(ParameterChoice::BoolParam(true)));
+        let is_so = |name| {
+            let value = message.parameters.get(name).and_then(|value| value.parameter_choice.as_ref());
+            matches!(value, Some(ParameterChoice::BoolParam(true)))
+        };
+        let said = Said { optional: is_so("optional"), alternative: is_so("alternative") };
         // A shape that is missing can't be told from that of a single value, which no batch has.
         let shape = if message.shape.is_empty() { metadata::COLUMN.to_vec() } else { message.shape };
-        metadata::tensor(&message.name, &message.datatype, Some(shape), optional)
+        metadata::tensor(&message.name, &message.datatype, Some(shape), said)
     });
     read.filter_map(Result::transpose).collect()
 }

@@ -52,15 +52,23 @@ fn tensors(body: &Map<String, Value>, field: &str) -> Result<Vec<TensorMetadata>
     let read = tensors.iter().enumerate().map(|(number, tensor)| {
         let name = tensor.get("name").and_then(Value::as_str);
         let name = name.ok_or_else(|| format!("its metadata's `{field}[{number}]` has no name"))?;
-        let optional = tensor.pointer("/parameters/optional").and_then(Value::as_bool).unwrap_or_default();
+        let is_so = |place| tensor.pointer(place).and_then(Value::as_bool).unwrap_or_default();
+        let said = Said { optional: is_so("/parameters/optional"), alternative: is_so("/parameters/alternative") };
         let datatype = tensor.get("datatype").and_then(Value::as_str).unwrap_or_default();
         let shape = match tensor.get("shape") {
             Some(Value::Array(shape)) => shape.iter().map(Value::as_i64).collect(),
             _ => Some(COLUMN.to_vec()),
         };
-        self::tensor(name, datatype, shape, optional)
+        self::tensor(name, datatype, shape, said)
     });
     read.filter_map(Result::transpose).collect()
+}
+
+/// What a server says of a tensor beside its shape.
+#[derive(Clone, Copy)]
+pub(super) struct Said {
+    pub(super) optional: bool,
+    pub(super) alternative: bool,
 }
 
 /// One tensor's metadata; nothing where it can't be used and need not be.
@@ -71,10 +79,14 @@ pub(super) fn tensor(
     name: &str,
     datatype: &str,
     shape: Option<Vec<i64>>,
-    optional: bool,
+    said: Said,
 ) -> Result<Option<TensorMetadata>, String> {
+    let Said { optional, alternative } = said;
+    let optional = optional || alternative;
     match (Datatype::from_name(&datatype.to_ascii_uppercase()), shape) {
-        (Some(datatype), Some(shape)) => Ok(Some(TensorMetadata { name: name.to_owned(), datatype, shape, optional })),
+        (Some(datatype), Some(shape)) => {
+            Ok(Some(TensorMetadata { name: name.to_owned(), datatype, shape, optional, alternative }))
+        }
         _ if optional => Ok(None),
         (None, _) => Err(format!("asks for input `{name}` of unknown datatype `{datatype}`")),
         (_, None) => Err(format!("asks for input `{name}` of a shape that is none")),
@@ -108,10 +120,12 @@ mod tests {
     #[test]
     fn what_is_not_needed_may_be_unknown_and_what_is_needed_is_named() {
         let body = r#"{"inputs":[{"name":"a","datatype":"FP8","shape":[-1],"parameters":{"optional":true}},
-            {"name":"b","datatype":"FP32","shape":[-1],"parameters":null}],
+            {"name":"b","datatype":"FP32","shape":[-1],"parameters":null},
+            {"name":"c","datatype":"FP32","shape":[-1,2],"parameters":{"alternative":true}}],
             "outputs":[{"name":"o","datatype":"FP8","shape":[1]}]}"#;
         let metadata = read_model(body.as_bytes(), "m").unwrap();
-        assert_eq!((metadata.inputs.len(), metadata.inputs[0].name.as_str()), (1, "b"));
+        let told = metadata.inputs.iter().map(|input| (input.name.as_str(), input.optional, input.alternative));
+        assert_eq!(told.collect::<Vec<_>>(), [("b", false, false), ("c", true, true)]);
         let error = read_model(br#"{"inputs":[{"name":"a","datatype":"FP8","shape":[-1]}]}"#, "m").unwrap_err();
         assert_eq!(error, "asks for input `a` of unknown datatype `FP8`");
         for wrong in [

@@ -81,8 +81,35 @@ pub(super) fn metadata(metadata: ModelMetadata) -> ModelMetadataResponse {
 }
 
 fn tensor_metadata(tensor: TensorMetadata) -> model_metadata_response::TensorMetadata {
-    let TensorMetadata { name, datatype, shape, optional } = tensor;
-    let optional = optional.then(|| ("optional".to_owned(), Parameter::Bool(true)));
-    let parameters = parameters(optional.into_iter().collect());
+    let TensorMetadata { name, datatype, shape, optional, alternative } = tensor;
+    let flags = [("optional", optional), ("alternative", alternative)].into_iter().filter(|(_, is_so)| *is_so);
+    let parameters = parameters(flags.map(|(name, is_so)| (name.to_owned(), Parameter::Bool(is_so))).collect());
     model_metadata_response::TensorMetadata { name, datatype: datatype.name().to_owned(), shape, parameters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metadata;
+    use crate::{
+        grpc::proto::infer_parameter::ParameterChoice,
+        model::{ModelMetadata, TensorMetadata},
+        tensor::Datatype,
+    };
+
+    #[test]
+    fn metadata_say_what_may_be_left_out_and_what_stands_for_others() {
+        let inputs = vec![
+            TensorMetadata::new("x", Datatype::Fp32, &[-1]),
+            TensorMetadata::optional("note", Datatype::Bytes, &[-1]),
+            TensorMetadata::alternative("matrix", Datatype::Fp32, &[-1, 2]),
+        ];
+        let message = metadata(ModelMetadata { inputs, ..ModelMetadata::default() });
+        let said = message.inputs.into_iter().map(|input| {
+            let parameters = input.parameters.into_iter().map(|(name, value)| (name, value.parameter_choice));
+            parameters.collect::<Vec<_>>()
+        });
+        let yes = |name: &str| (name.to_owned(), Some(ParameterChoice::BoolParam(true)));
+        let wanted = [vec![], vec![yes("optional")], vec![yes("alternative"), yes("optional")]];
+        assert_eq!(said.collect::<Vec<_>>(), wanted);
+    }
 }

@@ -85,7 +85,8 @@ fn columns(model: &ModelMetadata) -> Result<Vec<Column<'_>>> {
     if let Some(TensorMetadata { name, shape, .. }) = needed.find(|tensor| !in_rows(tensor)) {
         return Err(refused(&format!("`{name}` of shape {shape:?} has no row for each instance")));
     }
-    let inputs = model.inputs.iter().filter(in_rows);
+    // An instance names the inputs that are needed; what stands for all of them is V2's.
+    let inputs = model.inputs.iter().filter(|input| in_rows(input) && !input.alternative);
     Ok(inputs.map(|input| Column { input, shape: Vec::new(), data: Data::zeros(input.datatype, 0) }).collect())
 }
 

@@ -14,8 +14,9 @@ use dataplane::{
     grpc::{
         Contents,
         proto::{
-            ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ModelReadyResponse,
-            model_infer_response::InferOutputTensor, model_metadata_response::TensorMetadata,
+            InferParameter, ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ModelReadyResponse,
+            infer_parameter::ParameterChoice, model_infer_response::InferOutputTensor,
+            model_metadata_response::TensorMetadata,
         },
     },
     metrics::Metrics,
@@ -273,6 +274,23 @@ async fn a_shape_that_is_not_said_is_that_of_a_column() {
     let mock = Mock::serving(move |_, _| good(&metadata)).await;
     let metadata = predictor(&mock.address, Protocol::GrpcV2).metadata(&context()).await.unwrap();
     assert_eq!(metadata.inputs[0].shape, [-1, 1]);
+}
+
+#[tokio::test]
+async fn an_input_that_stands_for_others_is_one_over_grpc_too() {
+    let yes = || InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+    let parameters = ["optional", "alternative"].map(|name| (name.to_owned(), yes()));
+    let input = TensorMetadata {
+        name: "matrix".to_owned(),
+        datatype: "FP32".to_owned(),
+        shape: vec![-1, 2],
+        parameters: parameters.into_iter().collect(),
+    };
+    let metadata = ModelMetadataResponse { inputs: vec![input], ..ModelMetadataResponse::default() };
+    let mock = Mock::serving(move |_, _| good(&metadata)).await;
+    let metadata = predictor(&mock.address, Protocol::GrpcV2).metadata(&context()).await.unwrap();
+    let wanted = dataplane::TensorMetadata::alternative("matrix", dataplane::Datatype::Fp32, &[-1, 2]);
+    assert_eq!(metadata.inputs, [wanted]);
 }
 
 #[tokio::test]
