@@ -19,6 +19,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// The ranker's graph.
 pub const RANKER: &str = "ranker/model.onnx";
 
+/// The ranker's graph over features that are numbers already; older bundles have none.
+pub const ENCODED_RANKER: &str = "ranker/encoded.onnx";
+
 /// What explains the ranker's scores; older bundles have none.
 pub const CONTRIBUTIONS: &str = "ranker/contributions.json";
 

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 
 use catalog::bundle;
-use dataplane::{Data, Datatype, Error, InferRequest, Result};
+use dataplane::{Data, Datatype, Error, InferRequest, Result, Tensor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::shap::{Leaf, Tree};
+use crate::{
+    encoding::Encoding,
+    shap::{Leaf, Tree},
+};
 
 /// The trees of a ranker, and how its features become numbers.
 pub(crate) struct Contributions {
     features: Vec<Feature>,
+    /// The same, as callers are told it who encode features themselves.
+    pub(crate) encoding: Encoding,
     scale: f64,
     /// The mean margin over training.
     base: f64,
@@ -19,15 +24,15 @@ pub(crate) struct Contributions {
 
 /// A feature of the ranker.
 #[derive(Deserialize)]
-struct Feature {
-    name: String,
-    datatype: String,
+pub(crate) struct Feature {
+    pub(crate) name: String,
+    pub(crate) datatype: String,
     /// The number of each category, of a feature that is text.
     #[serde(default)]
-    numbers: HashMap<String, f32>,
+    pub(crate) numbers: HashMap<String, f32>,
     /// The number of all other texts.
     #[serde(default)]
-    unknown: f32,
+    pub(crate) unknown: f32,
 }
 
 /// Why a row has its score: `base` and all of `contributions` add up to `margin`, whose logistic function is the score.
@@ -92,7 +97,8 @@ impl Contributions {
         if !base.is_finite() {
             return Err("its scale or bias is no number".to_owned());
         }
-        Ok(Self { features: file.features, scale: file.scale, base, trees })
+        let encoding = Encoding::of(&file.features)?;
+        Ok(Self { features: file.features, encoding, scale: file.scale, base, trees })
     }
 
     /// Explains each row of a request.
@@ -100,7 +106,7 @@ impl Contributions {
     /// # Errors
     /// An input is missing, of another datatype, or has another number of rows than the first.
     pub(crate) fn explain(&self, request: &InferRequest) -> Result<Vec<Explanation<'_>>> {
-        let columns = self.features.iter().map(|feature| feature.numbers(request)).collect::<Result<Vec<_>>>()?;
+        let columns = self.columns(request)?;
         let (rows, width) = (columns.first().map_or(0, Vec::len), columns.len());
         if let Some(feature) = columns.iter().position(|column| column.len() != rows) {
             let (name, got) = (&self.features[feature].name, columns[feature].len());
@@ -116,6 +122,16 @@ impl Contributions {
             }
         }
         Ok(values.into_iter().map(|values| self.explanation(values)).collect())
+    }
+
+    /// The numbers of each feature, whichever way the request has them.
+    fn columns(&self, request: &InferRequest) -> Result<Vec<Vec<f32>>> {
+        let width = self.features.len();
+        let column = |values: &[f32], column| values.iter().skip(column).step_by(width).copied().collect();
+        match request.input(&self.encoding.input.name).map(Tensor::data) {
+            Some(Data::Fp32(values)) => Ok((0..width).map(|number| column(values, number)).collect()),
+            _ => self.features.iter().map(|feature| feature.numbers(request)).collect(),
+        }
     }
 
     fn explanation(&self, values: Vec<f64>) -> Explanation<'_> {
@@ -200,6 +216,16 @@ mod tests {
         let texts: Vec<Value> = explained.iter().map(|row| serde_json::to_value(row).unwrap()).collect();
         assert_eq!(texts[0], json!({"base": 4.5, "margin": 9.0, "contributions": {"age": 1.75, "kind": 2.75}}));
         assert_eq!(texts[1], json!({"base": 4.5, "margin": 1.0, "contributions": {"age": -1.25, "kind": -2.25}}));
+    }
+
+    #[test]
+    fn features_that_the_caller_encoded_are_explained_alike() {
+        let contributions = read(&file()).unwrap();
+        let input = &contributions.encoding.input.name;
+        let rows = vec![50.0_f32, 3.0, f32::NAN, -1.0];
+        let encoded = InferRequest::of(vec![Tensor::new(input, vec![2, 2], rows).unwrap()]);
+        let explained = |request| serde_json::to_value(contributions.explain(request).unwrap()).unwrap();
+        assert_eq!(explained(&encoded), explained(&asked(vec![50.0, f32::NAN], &["Dress", "Hat"])));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     args::Args,
     explain::{Explained, Explaining},
     onnx::ModelFile,
-    ranker::{self, Ranker},
+    ranker,
 };
 
 /// Where the model lies, and how it is served.
@@ -51,8 +51,8 @@ impl ModelFiles {
         // Through links first: a link that is switched meanwhile must not mix the files of two bundles.
         let place = fs::canonicalize(&self.place).unwrap_or_else(|_| self.place.clone());
         let file = ModelFile::read(&place)?;
-        let graphs = file.sessions(&self.runtime, self.threads)?;
-        let graph = graphs.first().ok_or("--workers: expected at least 1")?;
+        let rankers = file.rankers(&self.runtime, self.threads)?;
+        let graph = &rankers.first().ok_or("--workers: expected at least 1")?.graph;
         let metadata = file.metadata(&self.name, graph);
         let scores = file.score_output(graph).ok_or_else(|| file.refusal("no FP32 output that could be a score"))?;
         let v1 = Arc::new(ranker::v1_codec(&metadata, scores.clone()));
@@ -60,7 +60,7 @@ impl ModelFiles {
             let (contributions, scores) = (file.contributions.clone(), scores.clone());
             Explained { ranker, contributions, scores }
         };
-        let rankers = Joined::copies(graphs.into_iter().map(Ranker).collect()).into_iter().map(explained).collect();
+        let rankers = Joined::copies(rankers).into_iter().map(explained).collect();
         let model = Owned::start(metadata, v1, rankers, self.admission.clone(), self.batching);
         Ok(Arc::new(Explaining(model.map_err(|error| file.refusal(error.reason()))?)))
     }

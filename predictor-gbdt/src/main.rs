@@ -2,10 +2,11 @@
 //!
 //! Settings → telemetry → model (checked, a session a thread, self-tested) → serve → drain. [`load`] makes the model, at start and
 //! whenever a new one lies there: an [`onnx`] graph as a [`ranker`] that can [`explain`] its scores by the [`contributions`] of features to
-//! them, which are the [`shap`] values of its trees.
+//! them, which are the [`shap`] values of its trees. A caller may send features in the ranker's own [`encoding`].
 
 mod args;
 mod contributions;
+mod encoding;
 mod explain;
 mod load;
 mod onnx;
