@@ -169,6 +169,14 @@ impl Articles {
         }
     }
 
+    /// The texts of such a column, in the order of their codes.
+    pub fn texts(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        match self.column(name)? {
+            Column::Dictionary(texts) => Some(texts.values().as_string::<i32>().iter().map(Option::unwrap_or_default)),
+            _ => None,
+        }
+    }
+
     /// The columns that a filter can name, in the table's order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Kind)> {
         self.columns.iter().map(|(name, column)| (name.as_str(), column.kind()))

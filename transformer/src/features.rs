@@ -1,5 +1,6 @@
 //! Step 5: what the ranker is told of each candidate. Row i of every tensor is about candidate i, always.
 
+mod matrix;
 mod numbers;
 
 use catalog::articles::Articles;
@@ -8,6 +9,7 @@ use dataplane::{BytesData, Data, Datatype, Error, ModelMetadata, Result, Tensor,
 use crate::{candidates::Candidate, history::History, instance::Season};
 pub(crate) use numbers::{Numbers, defined};
 
+use matrix::Matrix;
 use numbers::Number;
 
 /// The input that names each row's article.
@@ -23,9 +25,6 @@ const HISTORY_ATTRIBUTES: [&str; 2] = ["product_type_name", "colour_group_name"]
 /// What the values of an input are taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
-    Age,
-    MonthSin,
-    MonthCos,
     ArticleId,
     ProdName,
     DetailDesc,
@@ -34,11 +33,13 @@ enum Source {
     Number(Number),
 }
 
-/// The tensors that a ranker gets, and what can be asked of it.
+/// What a ranker gets, and what can be asked of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     /// The inputs of its metadata, each with its source.
     inputs: Vec<(TensorMetadata, Source)>,
+    /// What it takes in their stead, where it says how.
+    matrix: Option<Matrix>,
     /// It says why it scores as it does.
     pub(crate) explains: bool,
 }
@@ -65,7 +66,7 @@ impl Plan {
     /// It needs an input that nothing here can offer; the text names it.
     pub(crate) fn new(ranker: &ModelMetadata, articles: &Articles, numbers: &Numbers) -> Result<Self, String> {
         let mut inputs = Vec::with_capacity(ranker.inputs.len());
-        for input in &ranker.inputs {
+        for input in ranker.inputs.iter().filter(|input| !input.alternative) {
             match offer(input, articles, numbers) {
                 Ok(source) => inputs.push((input.clone(), source)),
                 Err(_) if input.optional => {}
@@ -73,7 +74,7 @@ impl Plan {
             }
         }
         let explains = ranker.outputs.iter().any(|output| output.name == EXPLANATIONS);
-        Ok(Self { inputs, explains })
+        Ok(Self { inputs, matrix: matrix(ranker, articles, numbers), explains })
     }
 
     /// Whether it asks for what the customer bought of late. Where it does not, nobody needs to know in which order they did.
@@ -81,7 +82,23 @@ impl Plan {
         self.inputs.iter().any(|(_, source)| *source == Source::History)
     }
 
-    /// The tensors for these candidates.
+    /// What the ranker is asked with for the scores of these candidates, in the shortest form that it takes.
+    ///
+    /// # Errors
+    /// Never for a plan that was made over the same articles.
+    pub(crate) fn request(
+        &self,
+        articles: &Articles,
+        candidates: &[Candidate],
+        request: &RequestFeatures,
+    ) -> Result<Vec<Tensor>> {
+        match &self.matrix {
+            Some(matrix) => matrix.tensor(articles, candidates, request).map(|tensor| vec![tensor]),
+            None => self.tensors(articles, candidates, request),
+        }
+    }
+
+    /// A tensor for each input, with the features of these candidates as people know them.
     ///
     /// # Errors
     /// Never for a plan that was made over the same articles.
@@ -108,19 +125,34 @@ pub(crate) fn history(articles: &Articles, purchased: &[String]) -> String {
     purchases.collect::<Vec<_>>().join("; ")
 }
 
+/// The matrix that a ranker takes in the stead of its inputs, if it takes one and all of it can be offered.
+fn matrix(ranker: &ModelMetadata, articles: &Articles, numbers: &Numbers) -> Option<Matrix> {
+    let input = ranker.inputs.iter().find(|input| input.alternative)?;
+    let unusable = |reason| tracing::debug!(input = input.name, reason, "features are sent an input each");
+    Matrix::new(input, ranker, articles, numbers).map_err(unusable).ok()
+}
+
+/// What a feature's values are taken from, if there is something.
+fn source(name: &str, articles: &Articles, numbers: &Numbers) -> Option<Source> {
+    Some(match name {
+        "age" => Source::Number(Number::Age),
+        "month_sin" => Source::Number(Number::MonthSin),
+        "month_cos" => Source::Number(Number::MonthCos),
+        ARTICLE_ID => Source::ArticleId,
+        "prod_name" => Source::ProdName,
+        "detail_desc" => Source::DetailDesc,
+        HISTORY => Source::History,
+        name => match numbers.get(name) {
+            Some(number) => Source::Number(number.clone()),
+            None => articles.attribute(name).map(|_| Source::Attribute)?,
+        },
+    })
+}
+
 fn offer(input: &TensorMetadata, articles: &Articles, numbers: &Numbers) -> Result<Source, String> {
-    let (source, datatype) = match input.name.as_str() {
-        "age" => (Source::Age, Datatype::Fp32),
-        "month_sin" => (Source::MonthSin, Datatype::Fp32),
-        "month_cos" => (Source::MonthCos, Datatype::Fp32),
-        ARTICLE_ID => (Source::ArticleId, Datatype::Bytes),
-        "prod_name" => (Source::ProdName, Datatype::Bytes),
-        "detail_desc" => (Source::DetailDesc, Datatype::Bytes),
-        HISTORY => (Source::History, Datatype::Bytes),
-        name if numbers.contains_key(name) => (Source::Number(numbers[name].clone()), Datatype::Fp32),
-        name if articles.attribute(name).is_some() => (Source::Attribute, Datatype::Bytes),
-        name => return Err(format!("asks for input `{name}`, which can't be offered")),
-    };
+    let source = source(&input.name, articles, numbers)
+        .ok_or_else(|| format!("asks for input `{}`, which can't be offered", input.name))?;
+    let datatype = if matches!(source, Source::Number(_)) { Datatype::Fp32 } else { Datatype::Bytes };
     let wider = (datatype, input.datatype) == (Datatype::Fp32, Datatype::Fp64);
     if input.datatype != datatype && !wider {
         let (name, wanted) = (&input.name, input.datatype.name());
@@ -140,16 +172,8 @@ fn tensor(
     candidates: &[Candidate],
     request: &RequestFeatures,
 ) -> Result<Tensor> {
-    let numbers = |values: Vec<f32>| match input.datatype {
-        Datatype::Fp64 => Data::from(values.into_iter().map(f64::from).collect::<Vec<_>>()),
-        _ => Data::from(values),
-    };
-    let repeated = |value: f32| numbers(vec![value; candidates.len()]);
     let name = input.name.as_str();
     let data: Data = match source {
-        Source::Age => repeated(request.age),
-        Source::MonthSin => repeated(request.season.month_sin),
-        Source::MonthCos => repeated(request.season.month_cos),
         Source::ArticleId => texts(candidates, |row| articles.id(row)).into(),
         Source::ProdName => texts(candidates, |row| articles.prod_name(row)).into(),
         Source::DetailDesc => texts(candidates, |row| articles.detail_desc(row)).into(),
@@ -158,7 +182,14 @@ fn tensor(
             let value = articles.attribute(name).ok_or_else(|| Error::internal(format!("no attribute `{name}`")))?;
             texts(candidates, value).into()
         }
-        Source::Number(number) => numbers(number.values(articles, candidates, request)),
+        Source::Number(number) => {
+            let mut values = vec![0.0; candidates.len()];
+            number.write(values.iter_mut(), articles, candidates, request);
+            match input.datatype {
+                Datatype::Fp64 => values.into_iter().map(f64::from).collect::<Vec<_>>().into(),
+                _ => values.into(),
+            }
+        }
     };
     let shape = if input.shape.len() == 1 { vec![candidates.len()] } else { vec![candidates.len(), 1] };
     Tensor::new(name, shape, data)
@@ -167,3 +198,6 @@ fn tensor(
 fn texts<'a>(candidates: &[Candidate], text: impl Fn(u32) -> &'a str) -> BytesData {
     candidates.iter().map(|candidate| text(candidate.row)).collect()
 }
+
+#[cfg(test)]
+mod tests;

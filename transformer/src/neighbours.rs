@@ -95,7 +95,7 @@ impl Job {
         let history = if self.plan.reads_history() { history(articles, &customer.purchased) } else { String::new() };
         let (age, season) = (customer.age, self.season);
         let request = RequestFeatures { age, age_group, season, history, touched };
-        let features = self.plan.tensors(articles, &found, &request)?;
+        let features = self.plan.request(articles, &found, &request)?;
         Ok(Candidates { found, features, request, cold_start: customer.row.is_none(), short, trace })
     }
 

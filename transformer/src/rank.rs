@@ -116,11 +116,8 @@ impl Ranker {
         if metadata.inputs.is_empty() {
             metadata.inputs.clone_from(&self.default_inputs.inputs);
         }
-        if self.predictor.protocol() == Protocol::V1 && !metadata.inputs.iter().any(|input| input.name == ARTICLE_ID) {
-            // The rows of a V1 instance come with their ids beside them, which are no column.
-            metadata.inputs.push(TensorMetadata::new(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
-            // Nor does V1 say what a model gives: who asks for explanations is told.
-            metadata.outputs.push(TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]));
+        if self.predictor.protocol() == Protocol::V1 {
+            as_over_v1(&mut metadata);
         }
         let plan = Plan::new(&metadata, articles, &self.numbers).map(Arc::new);
         // A plan that no longer holds is forgotten: what it would send, the ranker would refuse.
@@ -251,6 +248,17 @@ impl Ranker {
     async fn look(&self, articles: &Articles, context: Context) -> Result<()> {
         self.predictor.ready(&context).await?;
         self.learn(self.predictor.metadata(&context).await?, articles).map(drop)
+    }
+}
+
+/// What V1 knows of a model: its rows have a value for each feature.
+fn as_over_v1(metadata: &mut ModelMetadata) {
+    metadata.inputs.retain(|input| !input.alternative);
+    if !metadata.inputs.iter().any(|input| input.name == ARTICLE_ID) {
+        // The rows of a V1 instance come with their ids beside them, which are no column.
+        metadata.inputs.push(TensorMetadata::new(ARTICLE_ID, Datatype::Bytes, &[-1, 1]));
+        // Nor does V1 say what a model gives: who asks for explanations is told.
+        metadata.outputs.push(TensorMetadata::new(EXPLANATIONS, Datatype::Bytes, &[-1]));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Numbers of a candidate that a bundle's manifest defines by a function. Training computes the same
+//! Numbers of a candidate: those that every ranker may ask for, and those that a bundle's manifest defines by a function. Training computes the same
 //! (`pipelines/hemline/ranking_features.py`, which says what each of them is).
 
 use std::collections::HashMap;
@@ -24,6 +24,9 @@ pub(crate) type Numbers = HashMap<String, Number>;
 /// How a number is computed. Columns are of the article table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Number {
+    Age,
+    MonthSin,
+    MonthCos,
     Column(String),
     AgeGroupColumn,
     RetrievalScore,
@@ -74,33 +77,49 @@ impl Number {
         })
     }
 
-    /// Of each candidate.
-    pub(super) fn values(&self, articles: &Articles, found: &[Candidate], request: &RequestFeatures) -> Vec<f32> {
-        let each = |value: &dyn Fn(&Candidate) -> f32| found.iter().map(value).collect();
-        let all = |value: f32| vec![value; found.len()];
+    /// Writes that of each candidate to its cell.
+    pub(super) fn write<'a>(
+        &self,
+        cells: impl Iterator<Item = &'a mut f32>,
+        articles: &Articles,
+        found: &[Candidate],
+        request: &RequestFeatures,
+    ) {
+        let each = |value: &dyn Fn(&Candidate) -> f32| {
+            cells.zip(found).for_each(|(cell, candidate)| *cell = value(candidate));
+        };
         let numbers = |column: &str| articles.numbers(column).unwrap_or_default();
         let touched = &request.touched;
         match self {
+            Self::Age => each(&|_| request.age),
+            Self::MonthSin => each(&|_| request.season.month_sin),
+            Self::MonthCos => each(&|_| request.season.month_cos),
             Self::Column(column) => {
                 let numbers = numbers(column);
-                each(&|candidate| numbers[candidate.row as usize])
+                each(&|candidate| numbers[candidate.row as usize]);
             }
             Self::AgeGroupColumn => {
                 let sold = |row| articles.signals().map_or(0.0, |signals| signals.sold_to(row, request.age_group));
-                each(&|candidate| sold(candidate.row))
+                each(&|candidate| sold(candidate.row));
             }
             Self::RetrievalScore => each(&|candidate| candidate.score),
             #[allow(clippy::cast_precision_loss)] // at most 1,000
             Self::RetrievalRank => each(&|candidate| candidate.rank as f32),
             Self::Alike => each(&|candidate| candidate.alike),
-            Self::HistoryWeight => all(touched.weight().ln_1p()),
-            Self::HistoryDays => all(touched.days.first().copied().unwrap_or(NO_TOUCH_DAYS).ln_1p()),
-            Self::HistoryGap(_) | Self::HistoryShare(_) if touched.rows.is_empty() => all(0.0),
+            Self::HistoryWeight => {
+                let weight = touched.weight().ln_1p();
+                each(&|_| weight);
+            }
+            Self::HistoryDays => {
+                let days = touched.days.first().copied().unwrap_or(NO_TOUCH_DAYS).ln_1p();
+                each(&|_| days);
+            }
+            Self::HistoryGap(_) | Self::HistoryShare(_) if touched.rows.is_empty() => each(&|_| 0.0),
             Self::HistoryGap(column) => {
                 let numbers = numbers(column);
                 let sum: f32 = touched.weighted().map(|(row, weight)| numbers[row as usize] * weight).sum();
                 let mean = sum / touched.weight();
-                each(&|candidate| numbers[candidate.row as usize] - mean)
+                each(&|candidate| numbers[candidate.row as usize] - mean);
             }
             Self::HistoryShare(column) => {
                 let (codes, weight) = (articles.codes(column).unwrap_or_default(), touched.weight());
@@ -108,14 +127,14 @@ impl Number {
                 touched.weighted().for_each(|(row, weight)| {
                     *shares.entry(codes[row as usize]).or_default() += weight;
                 });
-                each(&|candidate| shares.get(&codes[candidate.row as usize]).map_or(0.0, |share| share / weight))
+                each(&|candidate| shares.get(&codes[candidate.row as usize]).map_or(0.0, |share| share / weight));
             }
             Self::HistorySimilarity => {
                 let touched: Vec<_> = touched.rows.iter().map(|&row| unit(articles.embedding(row))).collect();
                 each(&|candidate| {
                     let own = unit(articles.embedding(candidate.row));
                     touched.iter().map(|touched| dot(touched, &own)).fold(-1.0, f32::max)
-                })
+                });
             }
         }
     }

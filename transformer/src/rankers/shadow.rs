@@ -127,7 +127,7 @@ async fn ask(ranker: &Ranker, served: Served, retrieval: &Retrieval, context: &C
     if plan.reads_history() {
         candidates.request.history = history(articles, &customer.purchased);
     }
-    candidates.features = plan.tensors(articles, &candidates.found, &candidates.request)?;
+    candidates.features = plan.request(articles, &candidates.found, &candidates.request)?;
     let scores = ranker.score(&mut candidates, articles, context).await?;
     match scores.degraded {
         // Its scores are a default: what they differ by says nothing of the model.
