@@ -13,7 +13,7 @@ from hemline.pair import PREDICTOR, TRANSFORMER
 
 USES = {
     TRANSFORMER: [bundles.QUERY_TOWER, bundles.CUSTOMERS, bundles.ARTICLES, bundles.INDEX],
-    PREDICTOR: [bundles.RANKER, bundles.CONTRIBUTIONS],
+    PREDICTOR: [bundles.RANKER, bundles.ENCODED_RANKER, bundles.CONTRIBUTIONS],
 }
 EACH = [(program, file) for program, files in USES.items() for file in files]
 OTHERS = {PREDICTOR: USES[TRANSFORMER], TRANSFORMER: USES[PREDICTOR]}
@@ -83,8 +83,11 @@ def test_a_file_of_something_else_is_refused_even_where_the_manifest_agrees(star
     assert file in start(program, copy)
 
 
-# Without contributions a ranker serves, and does not explain.
-@pytest.mark.parametrize(("program", "file"), [each for each in EACH if bundles.CONTRIBUTIONS not in each])
+# Without contributions a ranker serves and does not explain; without the other graph it takes plain features.
+OPTIONAL = {bundles.CONTRIBUTIONS, bundles.ENCODED_RANKER}
+
+
+@pytest.mark.parametrize(("program", "file"), [each for each in EACH if each[1] not in OPTIONAL])
 def test_a_file_that_the_manifest_does_not_list_is_refused(start, copy, under_test, program, file):
     files = {name: about for name, about in under_test.manifest["files"].items() if name != file}
     replace(copy, bundles.MANIFEST, json.dumps(under_test.manifest | {"files": files}).encode())
