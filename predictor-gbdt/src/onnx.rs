@@ -104,15 +104,16 @@ impl ModelFile {
         if let (Some(ranking), Some(graph)) = (&self.ranking, graphs.first()) {
             check(ranking, graph).map_err(|reason| self.refusal(reason))?;
         }
+        let by_row = self.ranking.is_some();
         let Some((file, Encoding { input, .. })) = &self.encoded else {
-            return Ok(graphs.into_iter().map(|graph| Ranker { graph, encoded: None }).collect());
+            return Ok(graphs.into_iter().map(|graph| Ranker { graph, encoded: None, by_row }).collect());
         };
         let encoded = file.sessions(runtime, threads)?;
         if let (Some(encoded), Some(graph)) = (encoded.first(), graphs.first()) {
             check_encoded(encoded, input, graph).map_err(|reason| file.refusal(reason))?;
         }
         let encoded = encoded.into_iter().map(|graph| Some(Encoded { input: input.name.clone(), graph }));
-        Ok(graphs.into_iter().zip(encoded).map(|(graph, encoded)| Ranker { graph, encoded }).collect())
+        Ok(graphs.into_iter().zip(encoded).map(|(graph, encoded)| Ranker { graph, encoded, by_row }).collect())
     }
 
     /// The output that is the score: the bundle names it; elsewhere it is the first of FP32.

@@ -87,6 +87,59 @@ pub fn compatible(one: &InferRequest, other: &InferRequest) -> bool {
         })
 }
 
+/// Computes a request whose rows don't depend on each other in pieces of at most `most` rows, and joins their answers. What a graph needs
+/// for its steps grows with the rows of a run, and is kept.
+///
+/// # Errors
+/// Those of `infer`, as it has them of the whole request.
+pub fn in_pieces(
+    request: InferRequest,
+    most: usize,
+    mut infer: impl FnMut(InferRequest) -> Result<InferResponse>,
+) -> Result<InferResponse> {
+    let Some(count) = rows(&request).filter(|&count| count > most) else { return infer(request) };
+    let mut pieces = (0..count).step_by(most.max(1)).map(|start| {
+        let own = start..count.min(start + most.max(1));
+        let inputs = request.inputs.iter().map(|input| slice(input, &own, count)).collect::<Option<_>>()?;
+        let piece = InferRequest {
+            id: request.id.clone(),
+            model_version: request.model_version.clone(),
+            parameters: request.parameters.clone(),
+            inputs,
+            outputs: request.outputs.clone(),
+        };
+        infer(piece).ok().map(|response| (own.len(), response))
+    });
+    let joined = pieces.try_fold(None, |joined: Option<(usize, InferResponse)>, piece| {
+        let (rows, piece) = piece?;
+        Some(Some(match joined {
+            None => (rows, piece),
+            Some((before, response)) => (before + rows, behind(response, before, &piece, rows)?),
+        }))
+    });
+    drop(pieces);
+    match joined.flatten() {
+        Some((_, response)) => Ok(response),
+        // What is wrong with a row should be said of that row of the request.
+        None => infer(request),
+    }
+}
+
+/// An answer with the rows of another behind its own; nothing where an output has not as many rows as there are.
+fn behind(response: InferResponse, rows: usize, more: &InferResponse, more_rows: usize) -> Option<InferResponse> {
+    let outputs = response.outputs.into_iter().map(|output| {
+        let other = more.output(output.name())?;
+        let (mut shape, name) = (output.shape().to_vec(), output.name().to_owned());
+        let fits = shape.first() == Some(&rows) && other.shape().first() == Some(&more_rows);
+        *shape.first_mut().filter(|_| fits)? += more_rows;
+        let parameters = output.parameters().clone();
+        let mut data = output.into_data();
+        data.append(other.data()).then_some(())?;
+        Some(Tensor::new(&name, shape, data).ok()?.with_parameters(parameters))
+    });
+    Some(InferResponse { outputs: outputs.collect::<Option<_>>()?, ..response })
+}
+
 /// A model that computes a batch in one run, because each of its output rows depends on the input row at the same position alone.
 ///
 /// Whatever can't be joined is computed on its own. So is each request of a batch that fails as a whole, so that only whose fault it

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Batching, Joined, compatible, rows};
+use super::{Batching, Joined, compatible, in_pieces, rows};
 use crate::{
     error::{Error, Kind, Result},
     infer::{InferRequest, InferResponse, RequestedOutput},
@@ -265,4 +265,38 @@ fn a_model_with_a_fixed_first_dimension_is_not_batched() {
         let outputs = ModelMetadata { outputs: metadata(fixed).inputs, ..ModelMetadata::default() };
         assert_eq!(batching.of_model(&outputs), Batching::OFF, "{fixed:?}");
     }
+}
+
+/// Doubles `x` and gives back `s`; refuses what is more than 3 rows, or has a negative number, which it names by its row.
+fn doubled(request: &InferRequest, seen: &mut Vec<usize>) -> Result<InferResponse> {
+    let x = request.input("x").and_then(Tensor::as_f32).unwrap();
+    seen.push(x.len());
+    if let Some(row) = x.iter().position(|x| *x < 0.0) {
+        return Err(Error::invalid(format!("row {row}")));
+    }
+    let doubled: Vec<_> = x.iter().map(|x| 2.0 * x).collect();
+    let s = request.input("s").unwrap().data().clone();
+    Ok(InferResponse::of(vec![Tensor::column("y", doubled), Tensor::vector("s", s)]))
+}
+
+fn of_rows(x: &[f32]) -> InferRequest {
+    let s: BytesData = x.iter().map(|x| x.to_string()).collect();
+    InferRequest::of(vec![Tensor::column("x", x.to_vec()), Tensor::vector("s", s)])
+}
+
+#[test]
+fn what_is_computed_in_pieces_is_answered_as_a_whole() {
+    for count in 0..=10_u8 {
+        let x: Vec<f32> = (0..count).map(f32::from).collect();
+        let (mut seen, mut whole) = (Vec::new(), Vec::new());
+        let answer = in_pieces(of_rows(&x), 3, |piece| doubled(&piece, &mut seen)).unwrap();
+        assert_eq!(answer, doubled(&of_rows(&x), &mut whole).unwrap());
+        assert!(seen.iter().all(|rows| *rows <= 3) && seen.iter().sum::<usize>() == x.len(), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_piece_is_told_by_its_row_of_the_request() {
+    let refused = in_pieces(of_rows(&[1.0, 1.0, 1.0, 1.0, -1.0]), 3, |piece| doubled(&piece, &mut Vec::new()));
+    assert_eq!(refused.unwrap_err().message(), "row 4");
 }
