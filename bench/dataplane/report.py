@@ -1,24 +1,18 @@
 """From what was measured to tables, a plot and the page."""
 
 import json
-import os
-import platform
-import re
-import subprocess
 from pathlib import Path
 from statistics import median
 
 import matplotlib as mpl
+from matplotlib import pyplot as plt
+from page import COLORS, PLOT_STYLE, machine, number, table, write_between
 from rich.console import Console
 from rich.markdown import Markdown
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
 
 BEGIN, END = "<!-- bench-dataplane: begin -->", "<!-- bench-dataplane: end -->"
 PLOT = "benchmarks-dataplane.svg"
 FIRST, BY_HAND = "hemline", "handwritten"
-COLORS = {"hemline": "#0b6e4f", "handwritten": "#9aa5b1", "furnace": "#d97706", "kserve": "#326ce5"}
 
 
 class Results:
@@ -53,17 +47,6 @@ class Results:
         """Hemline's share of the server's, by round."""
         ours, theirs = self.cells[kind][FIRST], self.cells[kind].get(arm, [])
         return [one[what] / other[what] for one, other in zip(ours, theirs, strict=False)]
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A number for a cell of a table; a dash where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; the first column is text."""
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
 
 
 def throughput(results: Results, connections: int) -> str:
@@ -119,18 +102,6 @@ def starts(results: Results) -> str:
     return table(["", "median, ms", "worst, ms", "starts", "RSS idle, MiB", "after load", "peak"], rows)
 
 
-def machine() -> str:
-    """Where this ran."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
-    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()
-    return (
-        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, "
-        f"{int(memory[1]) / 2**20:.0f} GiB, Linux {platform.release()}, "
-        f"rustc {rustc[1] if len(rustc) > 1 else 'unknown'}, Python {platform.python_version()}"
-    )
-
-
 def goals(results: Results, connections: int) -> str:
     """The goals, and what was measured."""
 
@@ -179,8 +150,7 @@ def page(results: Results) -> str:
 
 def plot(results: Results, file: Path, connections: int) -> None:
     """Requests a second as bars: a panel a payload, a group a protocol, a colour a server."""
-    # Text stays text, and the same numbers give the same file.
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "hemline", "font.size": 9})
+    mpl.rcParams.update(PLOT_STYLE)
     names = list(dict.fromkeys(kind[0] for kind in results.kinds(connections)))
     figure, axes = plt.subplots(1, len(names), figsize=(10, 3.4), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
@@ -211,10 +181,3 @@ def write(measured: dict, root: Path, quick: bool) -> None:
     connections = measured["settings"]["connections"]
     plot(results, root / "docs" / PLOT, connections[len(connections) // 2])
     write_between(root / "docs" / "benchmarks.md", BEGIN, END, text)
-
-
-def write_between(document: Path, begin: str, end: str, text: str) -> None:
-    """Puts a text between two marks of a page, in the place of what stands there."""
-    before, _, rest = document.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    document.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -6,17 +6,16 @@ all of them alike; what is compared are ratios within a round.
 """
 
 import argparse
-import json
 import os
-import resource
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from arms import Arm, all_arms
-from payloads import PROTOCOLS, Payload, is_identity, payloads, request
+from generator import generate
+from payloads import Payload, is_identity, payloads, request
+from protocols import PROTOCOLS
 from report import write
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -42,12 +41,9 @@ def ask(load: Path, work: Path, arm: Arm, payload: Payload, protocol: str, conne
         "seconds": seconds,
         "answer": str(work / "answer"),
     }
-    server, generator = arm.cpu_seconds(), children_seconds()
-    done = subprocess.run([load, json.dumps(plan)], capture_output=True, text=True)
-    server, generator = arm.cpu_seconds() - server, children_seconds() - generator
-    if done.returncode:
-        sys.exit(f"{arm.name}, {payload.name}, {protocol}: {done.stderr}")
-    seen = json.loads(done.stdout)
+    server = arm.cpu_seconds()
+    seen = generate(load, plan, f"{arm.name}, {payload.name}, {protocol}")
+    server, generator = arm.cpu_seconds() - server, seen["generator_seconds"]
     requests = seen["requests"]
     return {
         "requests_per_second": requests / seen["seconds"],
@@ -57,12 +53,6 @@ def ask(load: Path, work: Path, arm: Arm, payload: Payload, protocol: str, conne
         "generator_cpu_us": generator / requests * 1e6,
         "generator_cores": generator / seen["seconds"],
     }
-
-
-def children_seconds() -> float:
-    """CPU of this process's children that have ended: the generator, for no server ends while it asks."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def check(load: Path, work: Path, arm: Arm, payload: Payload, protocol: str) -> None:

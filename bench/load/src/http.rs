@@ -7,27 +7,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Ask, Failure, Plan, connect};
+use crate::{Answer, Ask, Failure, Plan, connect};
 
 const CONTENT_LENGTH: &[u8] = b"\r\ncontent-length: ";
 
 pub(crate) struct Connection {
     stream: TcpStream,
-    request: Bytes,
     buffer: BytesMut,
 }
 
 impl Connection {
-    pub(crate) async fn open(plan: &Plan, body: &[u8]) -> Result<Self, Failure> {
-        let mut request = format!("POST {} HTTP/1.1\r\nHost: localhost:{}\r\n", plan.path, plan.port);
-        for (name, value) in &plan.headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        let request = [request.as_bytes(), body].concat().into();
-        Ok(Self { stream: connect(plan.port).await?, request, buffer: BytesMut::with_capacity(64 * 1024) })
-    }
-
     /// Reads until `part` has come; where it begins.
     async fn read_until(&mut self, part: &[u8]) -> Result<usize, Failure> {
         loop {
@@ -70,19 +59,33 @@ impl Connection {
 }
 
 impl Ask for Connection {
-    async fn ask(&mut self) -> Result<Bytes, Failure> {
+    async fn open(port: u16) -> Result<Self, Failure> {
+        Ok(Self { stream: connect(port).await?, buffer: BytesMut::with_capacity(64 * 1024) })
+    }
+
+    fn write(plan: &Plan, body: &[u8]) -> Result<Bytes, Failure> {
+        let mut request = format!("POST {} HTTP/1.1\r\nHost: localhost:{}\r\n", plan.path, plan.port);
+        for (name, value) in &plan.headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        Ok([request.as_bytes(), body].concat().into())
+    }
+
+    async fn ask(&mut self, request: &Bytes) -> Result<Answer, Failure> {
         // The last answer is dropped by now: its room is taken again.
         self.buffer.reserve(64 * 1024);
-        self.stream.write_all(&self.request).await?;
+        self.stream.write_all(request).await?;
         let end = self.read_until(b"\r\n\r\n").await?;
         let length = body_length(std::str::from_utf8(&self.buffer[..end])?)?;
-        let successful = self.buffer.starts_with(b"HTTP/1.1 200 ");
+        let status = self.buffer.get(9..12).ok_or("an answer without a status")?;
+        let status: u16 = std::str::from_utf8(status)?.parse()?;
         self.buffer.advance(end + 4);
         let body = match length {
             Some(length) => self.take(length).await?,
             None => self.take_chunks().await?,
         };
-        if successful { Ok(body.freeze()) } else { Err(format!("refused: {}", String::from_utf8_lossy(&body)).into()) }
+        Ok(Answer { status, good: status == 200, body: body.freeze() })
     }
 }
 
