@@ -53,6 +53,7 @@ LOCK := pipelines/requirements.lock
 LLM_SETUP := $(VENV)/.done-llm
 CLIENTS := .venv-clients
 MLSERVER := .venv-mlserver
+PEER := .venv-peer
 HEMLINE := $(VENV)/bin/hemline
 PYTEST := $(VENV)/bin/python -m pytest
 BINARIES := $(CARGO_TARGET_DIR)/release
@@ -130,6 +131,12 @@ evaluate-rankers: $(DONE)/load build $(NEEDS_LLM) ## Rankers as they are served,
 	$(HEMLINE) evaluate --work $(WORK) --bundle $(BUNDLE) --binaries $(BINARIES) --customers $(CUSTOMERS) \
 	  --rankers gbdt,llm-pointwise,llm-listwise,popularity,retrieval
 
+# What a step is made by, so that it is made anew when that changes.
+RETRIEVAL_CODE := $(addprefix $(PIPE)/,retrieval.py course.py history.py towers.py interactions.py outputs.py)
+RANKING_CODE := $(addprefix $(PIPE)/,ranking.py ranker.py ranking_sets.py ranking_features.py candidates.py signals.py recipe.py contributions.py oblivious.py)
+EMBEDDINGS_CODE := $(addprefix $(PIPE)/,embeddings.py texts.py sentences.py encoder_graph.py)
+BUNDLE_CODE := $(addprefix $(PIPE)/,bundle.py signals.py genders.py)
+
 $(DONE):
 	@mkdir -p $@
 
@@ -146,19 +153,19 @@ $(DONE)/features: $(DONE)/$(if $(DATA),csv,generate) $(addprefix $(PIPE)/,read.p
 	$(HEMLINE) features --data $(CSV) --work $(WORK)
 	@touch $@
 
-$(DONE)/retrieval: $(DONE)/features $(addprefix $(PIPE)/,retrieval.py course.py history.py towers.py interactions.py outputs.py)
+$(DONE)/retrieval: $(DONE)/features $(RETRIEVAL_CODE)
 	$(HEMLINE) train-retrieval --work $(WORK)
 	@touch $@
 
-$(DONE)/ranking: $(DONE)/retrieval $(addprefix $(PIPE)/,ranking.py ranker.py ranking_sets.py ranking_features.py candidates.py signals.py recipe.py contributions.py oblivious.py)
+$(DONE)/ranking: $(DONE)/retrieval $(RANKING_CODE)
 	$(HEMLINE) train-ranking --work $(WORK)
 	@touch $@
 
-$(DONE)/embeddings: $(DONE)/retrieval $(addprefix $(PIPE)/,embeddings.py texts.py sentences.py encoder_graph.py) pipelines/requirements-encoder.lock
+$(DONE)/embeddings: $(DONE)/retrieval $(EMBEDDINGS_CODE) pipelines/requirements-encoder.lock
 	$(HEMLINE) create-embeddings --work $(WORK)
 	@touch $@
 
-$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(addprefix $(PIPE)/,bundle.py signals.py genders.py)
+$(DONE)/bundle: $(DONE)/embeddings $(DONE)/ranking $(BUNDLE_CODE)
 	$(HEMLINE) bundle --work $(WORK) --out $(BUNDLE)
 	@touch $@
 
@@ -191,7 +198,7 @@ $(SETUP): $(addprefix pipelines/,requirements-dev.lock requirements-encoder.lock
 	ln -sf $$($(VENV)/bin/python -c 'from hemline import pair; print(pair.onnxruntime_library())') $(VENV)/libonnxruntime.so
 	@touch $@
 
-.PHONY: setup-llm setup-clients setup-mlserver
+.PHONY: setup-llm setup-clients setup-mlserver setup-peer
 setup-llm: $(LLM_SETUP) ## llama.cpp's server and a small model for it
 
 # In the pipelines' own environment, whose `hemline` starts it: neither wheel brings anything else along.
@@ -201,10 +208,16 @@ $(LLM_SETUP): pipelines/requirements-llm.lock $(SETUP)
 
 setup-clients: $(CLIENTS)/.done ## KServe's SDK, Triton's clients and what else the conformance tests ask with
 setup-mlserver: $(MLSERVER)/.done ## MLServer, which the conformance tests put behind the transformer
+setup-peer: $(PEER)/.done ## KServe's SDK, hnswlib and CatBoost: the pair that `make bench` measures ours beside
 
 # MLServer's wheel is for Python older than 3.13.
 $(MLSERVER)/.done: PYTHON := $(MLSERVER_PYTHON)
 $(CLIENTS)/.done $(MLSERVER)/.done: .venv-%/.done: e2e/requirements-%.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(PEER)/.done: bench/pair/requirements.lock
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
@@ -238,8 +251,8 @@ examples: ## The data plane's examples
 
 # --- Checking -----------------------------------------------------------------------------------------------------
 
-.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance test-sample golden
-test: lint test-rust test-loom fuzz test-pipelines test-chart test-web test-e2e test-browser conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
+.PHONY: test lint doc fmt deny test-rust test-loom fuzz test-pipelines test-bench test-chart test-web test-e2e test-browser conformance test-sample golden
+test: lint test-rust test-loom fuzz test-pipelines test-bench test-chart test-web test-e2e test-browser conformance smoke smoke-postgres smoke-llm test-sample ## Everything that must hold before a change lands
 
 lint: $(SETUP) $(WEB)/node_modules/.done $(BROWSER)/node_modules/.done deny doc ## Formatting and lints: Rust, Python and the front end
 	cargo fmt --all --check
@@ -291,6 +304,10 @@ $(TOOLS)/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
 test-pipelines: $(SETUP) ## The pipelines' own tests
 	$(PYTEST) pipelines/tests
 
+test-bench: $(SETUP) ## That what the benchmarks count is what they say
+	cargo test --locked --manifest-path bench/Cargo.toml --package load --target-dir $(CARGO_TARGET_DIR)/bench
+	PYTHONPATH=bench:bench/pair $(PYTEST) bench
+
 test-chart: $(SETUP) ## What the chart renders and refuses
 	$(PYTEST) charts
 
@@ -330,8 +347,9 @@ golden: $(SETUP) ## Rewrite the golden files of the wire contracts and of the ch
 # --- Measuring ----------------------------------------------------------------------------------------------------
 
 BENCH := $(CURDIR)/.hemline/bench
+IMAGE_FILES := dist/images
 
-.PHONY: bench-cold-start bench-dataplane bench-freshness bench-guard bench-llm bench-store
+.PHONY: bench bench-cold-start bench-dataplane bench-freshness bench-guard bench-llm bench-store
 bench-freshness: $(DONE)/load build ## How soon one server's answers know what another was told; fails above a second [QUICK=1]
 	PYTHONPATH=e2e $(VENV)/bin/python bench/freshness.py --binaries $(BINARIES) --bundle $(BUNDLE) --work $(WORK) \
 	  --folder $(BENCH)/freshness $(if $(QUICK),--quick)
@@ -339,17 +357,70 @@ bench-freshness: $(DONE)/load build ## How soon one server's answers know what a
 bench-llm: $(DONE)/load $(LLM_SETUP) build ## An LLM asked in every way, with the small model [QUICK=1]
 	PYTHONPATH=e2e $(VENV)/bin/python bench/llm.py --binaries $(BINARIES) --work $(WORK) --logs $(BENCH)/llm $(if $(QUICK),--quick)
 
-bench-cold-start: $(BENCH)/done build ## Start to ready, on a catalogue as large as H&M's
-	$(VENV)/bin/python bench/cold_start.py --bundle $(BENCH)/bundle --store sqlite://$(BENCH)/store.db --binaries $(BINARIES) --logs $(BENCH)/logs
+PAIR_DATA := $(BENCH)/pair
+PAIR_DONE := $(PAIR_DATA)/done
+BENCH_BINARIES := $(CARGO_TARGET_DIR)/bench/release
+# One package at a time: cargo would mix the features of what several of them depend on.
+BUILD_BENCH = for package in $(1); do \
+  cargo build --locked --release --manifest-path bench/Cargo.toml --package $$package --target-dir $(CARGO_TARGET_DIR)/bench; done
 
-$(BENCH)/done: | $(SETUP)
-	$(HEMLINE) generate --articles 105542 --customers 200000 --transactions 2000000 --out $(BENCH)/data
-	$(HEMLINE) features --data $(BENCH)/data --work $(BENCH)/work
-	$(HEMLINE) train-retrieval --work $(BENCH)/work --epochs 1
-	$(HEMLINE) train-ranking --work $(BENCH)/work
-	$(HEMLINE) create-embeddings --work $(BENCH)/work
-	$(HEMLINE) bundle --work $(BENCH)/work --out $(BENCH)/bundle
-	$(HEMLINE) load --work $(BENCH)/work --store sqlite://$(BENCH)/store.db
+bench: $(PEER)/.done $(MLSERVER)/.done $(addprefix $(PAIR_DONE)/,recipe-load default-load catalogues) ## The pair beside its peers: 45 minutes [QUICK=1] [SECTIONS=throughput,soak]
+	cargo build --locked --profile dist --bin transformer --bin predictor-gbdt
+	$(call BUILD_BENCH,load floor delay)
+	PYTHONPATH=bench $(VENV)/bin/python bench/pair/run.py --binaries $(CARGO_TARGET_DIR)/dist --bench-binaries $(BENCH_BINARIES) \
+	  --peer $(PEER)/bin/python --mlserver $(MLSERVER)/bin/python --onnxruntime $(VENV)/libonnxruntime.so \
+	  --images $(IMAGE_FILES) --data $(PAIR_DATA) --work $(PAIR_DATA)/logs $(if $(QUICK),--quick) $(addprefix --sections ,$(SECTIONS))
+
+bench-cold-start: $(PAIR_DONE)/default-load build ## Start to ready, on a catalogue as large as H&M's
+	$(VENV)/bin/python bench/cold_start.py --bundle $(PAIR_DATA)/bundle-default --store sqlite://$(PAIR_DATA)/store-default.db \
+	  --binaries $(BINARIES) --logs $(BENCH)/logs
+
+# One set of data, and of it two of everything else: as the published recipe has it, and as Hemline does by default.
+PAIR_RETRIEVAL_recipe := --no-history
+PAIR_RANKING_recipe := --recipe
+PAIR_LOADED_recipe := recipe-customers
+PAIR_LOADED_default := default
+# Steps that only others ask for are kept all the same.
+.PRECIOUS: $(PAIR_DONE)/%
+
+$(PAIR_DONE):
+	@mkdir -p $@
+
+$(PAIR_DONE)/generate: | $(SETUP) $(PAIR_DONE)
+	$(HEMLINE) generate --articles 105542 --customers 200000 --transactions 2000000 --out $(PAIR_DATA)/data
+	@touch $@
+
+$(PAIR_DONE)/features: $(PAIR_DONE)/generate
+	$(HEMLINE) features --data $(PAIR_DATA)/data --work $(PAIR_DATA)/features
+	@touch $@
+
+$(PAIR_DONE)/%-retrieval: $(PAIR_DONE)/features $(RETRIEVAL_CODE)
+	rm -rf $(PAIR_DATA)/$* && cp -r $(PAIR_DATA)/features $(PAIR_DATA)/$*
+	$(HEMLINE) train-retrieval --work $(PAIR_DATA)/$* --epochs 1 $(PAIR_RETRIEVAL_$*)
+	@touch $@
+
+$(PAIR_DONE)/%-ranking: $(PAIR_DONE)/%-retrieval $(RANKING_CODE)
+	$(HEMLINE) train-ranking --work $(PAIR_DATA)/$* $(PAIR_RANKING_$*)
+	@touch $@
+
+$(PAIR_DONE)/%-embeddings: $(PAIR_DONE)/%-retrieval $(EMBEDDINGS_CODE)
+	$(HEMLINE) create-embeddings --work $(PAIR_DATA)/$* --no-texts
+	@touch $@
+
+# Beside its bundle the peer keeps an index of its own.
+$(PAIR_DONE)/%-bundle: $(PAIR_DONE)/%-ranking $(PAIR_DONE)/%-embeddings $(BUNDLE_CODE)
+	$(HEMLINE) bundle --work $(PAIR_DATA)/$* --out $(PAIR_DATA)/bundle-$* --no-stylist
+	rm -f $(PAIR_DATA)/bundle-$*.hnsw
+	@touch $@
+
+$(PAIR_DONE)/%-load: $(PAIR_DONE)/%-bundle bench/pair/no_purchases.py $(PIPE)/load.py $(wildcard $(PIPE)/stores/*.py catalog/migrations/*/*.sql)
+	$(VENV)/bin/python bench/pair/no_purchases.py --work $(PAIR_DATA)/features --out $(PAIR_DATA)/recipe-customers
+	rm -f $(PAIR_DATA)/store-$*.db*
+	$(HEMLINE) load --work $(PAIR_DATA)/$(PAIR_LOADED_$*) --store sqlite://$(PAIR_DATA)/store-$*.db
+	@touch $@
+
+$(PAIR_DONE)/catalogues: $(PAIR_DONE)/recipe-bundle bench/pair/catalogues.py
+	PYTHONPATH=bench $(VENV)/bin/python bench/pair/catalogues.py --bundle $(PAIR_DATA)/bundle-recipe --articles 10000 1000000
 	@touch $@
 
 bench-store: $(DONE)/features $(BENCH)/full/done ## Both stores, small and as large as H&M's; needs 30 GB of disk and an hour [QUICK=1]
@@ -362,13 +433,9 @@ $(BENCH)/full/done: | $(SETUP)
 	$(HEMLINE) features --data $(BENCH)/full/data --work $(BENCH)/full/work
 	@touch $@
 
-# One package at a time: cargo would mix the features of what several of them depend on.
 bench-dataplane: $(SETUP) $(CLIENTS)/.done ## The data plane beside its peers [QUICK=1]
-	for package in hemline handwritten furnace load; do \
-	  cargo build --locked --release --manifest-path bench/dataplane/Cargo.toml --package $$package \
-	    --target-dir $(CARGO_TARGET_DIR)/bench-dataplane; \
-	done
-	$(VENV)/bin/python bench/dataplane/run.py --binaries $(CARGO_TARGET_DIR)/bench-dataplane/release \
+	$(call BUILD_BENCH,hemline handwritten furnace load)
+	PYTHONPATH=bench $(VENV)/bin/python bench/dataplane/run.py --binaries $(BENCH_BINARIES) \
 	  --clients $(CLIENTS)/bin/python --work $(BENCH)/dataplane $(if $(QUICK),--quick)
 
 # The look at valgrind comes first: nobody should wait for a build to hear that there is none.
@@ -382,7 +449,6 @@ has-valgrind:
 
 # --- Images -------------------------------------------------------------------------------------------------------
 
-IMAGE_FILES := dist/images
 # Names are $(REGISTRY)/hemline-transformer:$(TAG), and so on.
 REGISTRY ?= localhost
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -469,6 +535,8 @@ lock: ## Compile the Python lock files anew (needs uv)
 	  uv pip compile requirements-$$name.in --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --upgrade --output-file requirements-$$name.lock; \
 	done
+	cd bench/pair && uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
 
 clean: ## Forget generated data, training and builds
-	rm -rf .hemline $(VENV) $(CLIENTS) $(MLSERVER) target $(WEB)/node_modules $(WEB)/dist $(BROWSER)/node_modules
+	rm -rf .hemline $(VENV) $(CLIENTS) $(MLSERVER) $(PEER) target $(WEB)/node_modules $(WEB)/dist $(BROWSER)/node_modules
