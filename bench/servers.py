@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HOST = "127.0.0.1"
-START_SECONDS = 60
+START_SECONDS = 120
 TICK = os.sysconf("SC_CLK_TCK")
 READY = f"GET /v2/health/ready HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 

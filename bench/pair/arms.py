@@ -163,11 +163,12 @@ def hemline(tools: Tools, data: Data, name: str = "hemline", **flags: object) ->
 
 def peer_transformer(tools: Tools, data: Data, ports: Ports, protocol: str) -> list[str]:
     """The transformer on KServe's SDK, in front of a predictor that speaks this."""
+    port = ports["predictor_grpc" if protocol == "grpc-v2" else "predictor_http"]
     return [
         *(str(tools.peer), str(HERE / "peer" / "transformer.py")),
         *("--bundle", str(data.bundle), "--ages", str(data.customers), "--model_name", MODEL),
         *("--http_port", str(ports["http"]), "--grpc_port", str(ports["grpc"])),
-        *("--predictor_host", f"{HOST}:{ports['predictor_http']}", "--predictor_protocol", protocol),
+        *("--predictor_host", f"{HOST}:{port}", "--predictor_protocol", protocol),
     ]
 
 
@@ -192,7 +193,7 @@ def mlserver(tools: Tools, data: Data) -> Arm:
         where = ["--http_port", str(ports["predictor_http"]), "--grpc_port", str(ports["predictor_grpc"])]
         script = str(HERE / "peer" / "mlserver_predictor.py")
         return {
-            "transformer": peer_transformer(tools, data, ports, "v2"),
+            "transformer": peer_transformer(tools, data, ports, "grpc-v2"),
             "predictor": [
                 str(tools.mlserver),
                 script,

@@ -123,8 +123,8 @@ class Bench:
             **more,
         }
         before = arm.cpu_seconds()
-        # Of what it has to itself the generator gets the last core, whoever else is there.
-        seen = generate(self.tools.bench / "load", plan, f"{arm.name}, {protocol}", {cores() - 1})
+        # Always on the last core: it must not wander into what the others' caches hold.
+        seen = generate(self.tools.bench / "load", plan, f"{arm.name}, {protocol}", cores() - 1)
         used = {name: after - before[name] for name, after in arm.cpu_seconds().items()}
         answered = seen["requests"] + seen["warmup_requests"]
         generator = seen.pop("generator_seconds")

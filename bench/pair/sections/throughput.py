@@ -80,7 +80,9 @@ def page(found: dict) -> list[str]:
         "CPU a request, ms",
         "generator's, µs",
     ]
-    parts = ["### Throughput and latency", f"![Requests a second]({PLOT})", table(head, rows)]
+    busiest = max(one["generator_cores"] for entry in found["closed"] for one in entry["rounds"])
+    told = f"The generator never used more than {busiest:.2f} of its core."
+    parts = ["### Throughput and latency", f"![Requests a second]({PLOT})", told, table(head, rows)]
     return [*parts, "CPU a request, by process, at 16 connections:", by_process(found), *fixed_rates(found)]
 
 
