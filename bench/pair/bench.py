@@ -89,7 +89,9 @@ class Bench:
                 arm.start(self.work)
             yield
 
-    def ask(self, arm: Arm, connections: int, protocol: str = "V1", seconds: float = 0, **more) -> dict:
+    def ask(
+        self, arm: Arm, connections: int, protocol: str = "V1", seconds: float | None = None, **more
+    ) -> dict:
         """Lets the generator ask a pair the mix; see `asked`."""
         request, file = self.bodies(protocol)
         port = arm.ports["grpc" if protocol == "gRPC" else "http"]
@@ -103,7 +105,7 @@ class Bench:
         file: Path,
         connections: int,
         protocol: str,
-        seconds: float = 0,
+        seconds: float | None = None,
         **more,
     ) -> dict:
         """What the generator saw, with the CPU that each process used for a request.
@@ -118,7 +120,7 @@ class Bench:
             "headers": list(request.headers.items()),
             "bodies": str(file),
             "connections": connections,
-            "seconds": seconds or self.amounts.seconds,
+            "seconds": self.amounts.seconds if seconds is None else seconds,
             "warmup": self.amounts.warmup,
             **more,
         }
@@ -126,7 +128,7 @@ class Bench:
         # Always on the last core: it must not wander into what the others' caches hold.
         seen = generate(self.tools.bench / "load", plan, f"{arm.name}, {protocol}", cores() - 1)
         used = {name: after - before[name] for name, after in arm.cpu_seconds().items()}
-        answered = seen["requests"] + seen["warmup_requests"]
+        answered = seen["requests"] + seen["uncounted"]
         generator = seen.pop("generator_seconds")
         return seen | {
             "requests_per_second": seen["requests"] / seen["seconds"],
@@ -141,7 +143,7 @@ class Bench:
         body, answer = self.work / "first.bodies", self.work / "first.answer"
         mix.write([request], body)
         port = arm.ports["grpc" if protocol == "gRPC" else "http"]
-        self.asked(arm, port, request, body, 1, protocol, 1e-3, warmup=0, answer=str(answer))
+        self.asked(arm, port, request, body, 1, protocol, 0, warmup=0, answer=str(answer))
         return answer.read_bytes()
 
     def turns(

@@ -1,6 +1,10 @@
 //! From what the connections saw to numbers.
 
-use std::{collections::BTreeMap, fs, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,7 +13,7 @@ use crate::{Answer, Failure, Plan};
 
 /// One answer.
 struct Request {
-    /// Seconds from the end of the warm-up until it was due; closed loop, until it was sent.
+    /// Seconds from the end of the warm-up until it was due; closed loop, until it came.
     at: f32,
     micros: f32,
     good: bool,
@@ -18,14 +22,17 @@ struct Request {
 /// What was seen, by one connection or all of them.
 pub(crate) struct Seen {
     counts_from: Instant,
+    /// Closed loop: answers that come later don't count. Without seconds there is no such time.
+    until: Option<Instant>,
+    open: bool,
     refusals: bool,
     requests: Vec<Request>,
     /// Answers by status; 0 of HTTP stands for a connection that broke.
     statuses: BTreeMap<u16, usize>,
     /// How long after they were due tickets were taken, in µs.
     late: Vec<f32>,
-    /// Answers during the warm-up.
-    warmup: usize,
+    /// Answers that don't count.
+    uncounted: usize,
     last: Instant,
     answer: Bytes,
 }
@@ -37,9 +44,9 @@ pub(crate) struct Report {
     pub(crate) requests: usize,
     /// Of them, those that are 200 or OK.
     pub(crate) good: usize,
-    /// Answers that don't count.
-    warmup_requests: usize,
-    /// From the end of the warm-up to the last answer.
+    /// Answers that don't count: of the warm-up, or after the end.
+    uncounted: usize,
+    /// From the end of the warm-up to the end; open loop, to the last answer.
     seconds: f64,
     #[serde(flatten)]
     pub(crate) latency: Latency,
@@ -72,14 +79,17 @@ struct Window {
 impl Seen {
     /// Nothing yet.
     pub(crate) fn new(plan: &Plan, begun: Instant) -> Self {
-        let counts_from = begun + std::time::Duration::from_secs_f64(plan.warmup);
+        let counts_from = begun + Duration::from_secs_f64(plan.warmup);
+        let (open, timed) = (plan.rate.is_some(), plan.seconds > 0.0);
         Self {
             counts_from,
+            until: (timed && !open).then(|| counts_from + Duration::from_secs_f64(plan.seconds)),
+            open,
             refusals: plan.refusals,
             requests: Vec::new(),
             statuses: BTreeMap::new(),
             late: Vec::new(),
-            warmup: 0,
+            uncounted: 0,
             last: counts_from,
             answer: Bytes::new(),
         }
@@ -100,13 +110,15 @@ impl Seen {
         if self.answer.is_empty() && good {
             self.answer = body;
         }
-        if due < self.counts_from {
-            self.warmup += 1;
+        // Where the server sets the pace, what comes within the time is what it can do. Where the clock does, what is due then.
+        let counts = if self.open { due } else { now };
+        if counts < self.counts_from || self.until.is_some_and(|until| counts >= until) {
+            self.uncounted += 1;
             return Ok(());
         }
         self.last = now;
         *self.statuses.entry(status).or_default() += 1;
-        let (at, micros) = ((due - self.counts_from).as_secs_f32(), (now - due).as_secs_f32() * 1e6);
+        let (at, micros) = ((counts - self.counts_from).as_secs_f32(), (now - due).as_secs_f32() * 1e6);
         self.requests.push(Request { at, micros, good });
         Ok(())
     }
@@ -115,7 +127,7 @@ impl Seen {
     pub(crate) fn add(&mut self, other: Self) {
         self.requests.extend(other.requests);
         self.late.extend(other.late);
-        self.warmup += other.warmup;
+        self.uncounted += other.uncounted;
         self.last = self.last.max(other.last);
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
@@ -136,8 +148,8 @@ impl Seen {
         Ok(Report {
             requests: self.requests.len(),
             good: self.requests.iter().filter(|request| request.good).count(),
-            warmup_requests: self.warmup,
-            seconds: (self.last - self.counts_from).as_secs_f64(),
+            uncounted: self.uncounted,
+            seconds: (self.until.unwrap_or(self.last) - self.counts_from).as_secs_f64(),
             latency,
             statuses: self.statuses,
             late_p99_us: plan.rate.and_then(|_| percentile(&self.late, 990)),

@@ -25,8 +25,8 @@ impl Requests {
         if all.is_empty() { Err("no bodies".into()) } else { Ok(Self { all: Arc::new(all), next: 0 }) }
     }
 
-    /// The same for one connection, which begins somewhere.
-    pub(crate) fn from_place(&self, seed: u64, connection: usize) -> Self {
+    /// The same, from a place of this connection's own.
+    pub(crate) fn for_connection(&self, seed: u64, connection: usize) -> Self {
         let next = usize::try_from(mixed(seed << 32 | connection as u64) % self.all.len() as u64).unwrap_or_default();
         Self { all: self.all.clone(), next }
     }

@@ -33,7 +33,7 @@ def one(bench: Bench, arm: Arm) -> dict:
         before = sums(arm.ports["http"])
         single = bench.ask(arm, 1, seconds=shorter)
         after = sums(arm.ports["http"])
-        answered = single["requests"] + single["warmup_requests"]
+        answered = single["requests"] + single["uncounted"]
         many = bench.ask(arm, CONNECTIONS, seconds=shorter)
         return {
             "seconds": seconds,

@@ -37,10 +37,9 @@ def environment(python: Path) -> dict[str, int]:
         [python, "-c", ask], capture_output=True, text=True, check=True
     ).stdout.split()
     tools = [file for name in NOT_SHIPPED for file in Path(packages).glob(f"{name}*")]
-    # The interpreter's own packages and tests are not part of its library.
-    others = [
-        Path(library) / name for name in ("site-packages", "test", "ensurepip", "idlelib", "__pycache__")
-    ]
+    # What is installed beside the library, its tests, and what only compilers need.
+    names = ("site-packages", "test", "ensurepip", "idlelib", "__pycache__", "config-*")
+    others = [path for name in names for path in Path(library).glob(name)]
     shared = list(Path(executable).resolve().parents[1].glob("lib/libpython3.*.so.*"))
     own = disk(Path(library)) - sum(disk(path) for path in others)
     return {

@@ -38,7 +38,7 @@ def measure(bench: Bench) -> dict:
         before = [sums(arm.ports[port]) for port in ("http", "predictor_http")]
         seen = bench.ask(arm, 1)
         after = [sums(arm.ports[port]) for port in ("http", "predictor_http")]
-    answered = seen["requests"] + seen["warmup_requests"]
+    answered = seen["requests"] + seen["uncounted"]
     outer, inner = (
         {name: (value - old.get(name, 0.0)) / answered * 1e6 for name, value in new.items()}
         for old, new in zip(before, after, strict=True)
