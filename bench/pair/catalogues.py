@@ -38,8 +38,13 @@ def resized(source: Path, count: int, out: Path) -> None:
     chance = np.random.default_rng(SEED)
     drawn = articles.take(pa.array(chance.integers(0, len(articles), count)))
     ids = pa.array([f"{number:010}" for number in range(count)])
-    vectors = moved(embedded(drawn), chance)
-    drawn = replaced(replaced(drawn, "article_id", ids), "embedding", fixed_size_list(vectors))
+    vectors = moved(matrix(drawn, "embedding"), chance)
+    # Rows name other rows: of a smaller table those that there are.
+    alike = matrix(drawn, "alike")
+    alike = np.where(alike < 0, alike, alike % count)
+    columns = {"article_id": ids, "embedding": fixed_size_list(vectors), "alike": fixed_size_list(alike)}
+    for name, column in columns.items():
+        drawn = replaced(drawn, name, column)
     bundle.write_arrow(drawn, out / bundle.ARTICLES)
     embeddings.build_index(vectors).save(str(out / bundle.INDEX))
     manifest = bundle.read_manifest(out)
@@ -52,10 +57,9 @@ def resized(source: Path, count: int, out: Path) -> None:
     bundle.write_manifest(out, manifest)
 
 
-def embedded(articles: pa.Table) -> np.ndarray:
-    """Their embeddings, float32 [articles, size]."""
-    column = articles["embedding"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(articles), -1)
+def matrix(articles: pa.Table, name: str) -> np.ndarray:
+    """A column of lists of one length, [articles, length]."""
+    return articles[name].combine_chunks().flatten().to_numpy().reshape(len(articles), -1)
 
 
 def moved(vectors: np.ndarray, chance: np.random.Generator) -> np.ndarray:
