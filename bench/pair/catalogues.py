@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from hemline import bundle, embeddings, outputs
+from hemline.report import progress_bar
 
 MOVED = 0.05  # of an embedding's length, so that no two articles are the same point
 SEED = 7
+PART = 10_000  # articles between two steps of the progress bar
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def resized(source: Path, count: int, out: Path) -> None:
     for name, column in columns.items():
         drawn = replaced(drawn, name, column)
     bundle.write_arrow(drawn, out / bundle.ARTICLES)
-    embeddings.build_index(vectors).save(str(out / bundle.INDEX))
+    indexed(vectors).save(str(out / bundle.INDEX))
     manifest = bundle.read_manifest(out)
     manifest["counts"]["articles"] = count
     for file in (bundle.ARTICLES, bundle.INDEX):
@@ -55,6 +57,24 @@ def resized(source: Path, count: int, out: Path) -> None:
             "bytes": (out / file).stat().st_size,
         }
     bundle.write_manifest(out, manifest)
+
+
+def indexed(vectors: np.ndarray) -> embeddings.Index:
+    """An index as the pipelines build it, but on all cores: no two runs have to give the same bytes here."""
+    # Through that module, which knows what must be imported before usearch.
+    index = embeddings.Index(
+        ndim=vectors.shape[1],
+        metric=embeddings.MetricKind.IP,
+        dtype=embeddings.ScalarKind.F32,
+        connectivity=embeddings.CONNECTIVITY,
+        expansion_add=embeddings.EXPANSION_ADD,
+    )
+    with progress_bar("index", len(vectors)) as bar:
+        for start in range(0, len(vectors), PART):
+            part = vectors[start : start + PART]
+            index.add(np.arange(start, start + len(part)), part)
+            bar.advance(len(part))
+    return index
 
 
 def matrix(articles: pa.Table, name: str) -> np.ndarray:
