@@ -132,7 +132,6 @@ class Bench:
         generator = seen.pop("generator_seconds")
         return seen | {
             "requests_per_second": seen["requests"] / seen["seconds"],
-            "goodput": seen["good"] / seen["seconds"],
             "cpu_ms": {name: value / answered * 1e3 for name, value in used.items()},
             "generator_cpu_us": generator / answered * 1e6,
             "generator_cores": generator / (seen["seconds"] + self.amounts.warmup),

@@ -225,6 +225,7 @@ mod tests {
         // 50 are due a second and 25 can be answered: the last one waits for about as long as all were due in.
         let opened = run(Plan { rate: Some(50.0), seconds: 1.0, ..plan(port) }).await.unwrap();
         assert_eq!((opened.requests, opened.good), (50, 50));
+        assert!(opened.goodput.unwrap() <= 25.0, "{:?}", opened.goodput);
         assert!(opened.latency.max_us.unwrap() > 900_000.0, "{:?}", opened.latency.max_us);
         assert!(opened.latency.p50_us.unwrap() > 400_000.0, "{:?}", opened.latency.p50_us);
         // Where the server sets the pace, the same server looks fine.

@@ -22,6 +22,9 @@ struct Request {
 /// What was seen, by one connection or all of them.
 pub(crate) struct Seen {
     counts_from: Instant,
+    ends: Instant,
+    /// Good answers that came between these two, whenever they were due.
+    came: usize,
     /// Closed loop: answers that come later don't count. Without seconds there is no such time.
     until: Option<Instant>,
     open: bool,
@@ -44,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) requests: usize,
     /// Of them, those that are 200 or OK.
     pub(crate) good: usize,
+    /// Good answers a second of the time that counts: by when they came, so that what an overload kept waiting is in it.
+    pub(crate) goodput: Option<f64>,
     /// Answers that don't count: of the warm-up, or after the end.
     uncounted: usize,
     /// From the end of the warm-up to the end; open loop, to the last answer.
@@ -83,6 +88,8 @@ impl Seen {
         let (open, timed) = (plan.rate.is_some(), plan.seconds > 0.0);
         Self {
             counts_from,
+            ends: counts_from + Duration::from_secs_f64(plan.seconds),
+            came: 0,
             until: (timed && !open).then(|| counts_from + Duration::from_secs_f64(plan.seconds)),
             open,
             refusals: plan.refusals,
@@ -110,6 +117,7 @@ impl Seen {
         if self.answer.is_empty() && good {
             self.answer = body;
         }
+        self.came += usize::from(good && (self.counts_from..self.ends).contains(&now));
         // Where the server sets the pace, what comes within the time is what it can do. Where the clock does, what is due then.
         let counts = if self.open { due } else { now };
         if counts < self.counts_from || self.until.is_some_and(|until| counts >= until) {
@@ -128,6 +136,7 @@ impl Seen {
         self.requests.extend(other.requests);
         self.late.extend(other.late);
         self.uncounted += other.uncounted;
+        self.came += other.came;
         self.last = self.last.max(other.last);
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
@@ -148,6 +157,7 @@ impl Seen {
         Ok(Report {
             requests: self.requests.len(),
             good: self.requests.iter().filter(|request| request.good).count(),
+            goodput: (plan.seconds > 0.0).then(|| self.came as f64 / plan.seconds),
             uncounted: self.uncounted,
             seconds: (self.until.unwrap_or(self.last) - self.counts_from).as_secs_f64(),
             latency,
