@@ -1,14 +1,17 @@
-//! The two ONNX calls of a request, on the thread that has the request.
+//! The two ONNX calls of a request, on the thread that has the request: the graphs that the pair runs, fed with the same numbers.
+
+use std::collections::HashMap;
 
 use catalog::{
     articles::Articles,
-    bundle::{Bundle, QUERY_TOWER, RANKER},
+    bundle::{Bundle, CONTRIBUTIONS, ENCODED_RANKER, QUERY_TOWER},
     index::Neighbour,
 };
 use dataplane::{
-    BytesData, Error, Result, Tensor,
+    Error, Result, Tensor,
     onnx::{Graph, Runtime},
 };
+use serde::Deserialize;
 
 /// What both graphs are told of the customer and the day.
 #[derive(Clone, Copy)]
@@ -27,12 +30,75 @@ pub(crate) struct Models {
     scores: String,
 }
 
+/// The columns of the ranker's matrix.
+pub(crate) struct Features(Vec<Column>);
+
+enum Column {
+    Age,
+    MonthSin,
+    MonthCos,
+    /// A column of the article table, and the number of each of its codes.
+    Category(String, Vec<f32>),
+}
+
+impl Features {
+    /// What the bundle says of its ranker's features.
+    pub(crate) fn of(bundle: &Bundle, articles: &Articles) -> std::result::Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Contributions {
+            features: Vec<Feature>,
+        }
+        #[derive(Deserialize)]
+        struct Feature {
+            name: String,
+            #[serde(default)]
+            numbers: HashMap<String, f32>,
+            #[serde(default)]
+            unknown: f32,
+        }
+        let text = bundle.read(CONTRIBUTIONS).map_err(|error| error.to_string())?;
+        let Contributions { features } = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        let column = |Feature { name, numbers, unknown }| match name.as_str() {
+            "age" => Ok(Column::Age),
+            "month_sin" => Ok(Column::MonthSin),
+            "month_cos" => Ok(Column::MonthCos),
+            _ => {
+                let texts = articles.texts(&name).ok_or_else(|| format!("nothing here is `{name}`"))?;
+                let numbers = texts.map(|text| numbers.get(text).copied().unwrap_or(unknown)).collect();
+                Ok(Column::Category(name, numbers))
+            }
+        };
+        features.into_iter().map(column).collect::<std::result::Result<_, _>>().map(Self)
+    }
+
+    /// Row-major, a row for each candidate.
+    fn matrix(&self, articles: &Articles, found: &[Neighbour], profile: Profile) -> Result<Tensor> {
+        let width = self.0.len();
+        let mut values = vec![0.0; found.len() * width];
+        for (position, column) in self.0.iter().enumerate() {
+            let cells = values.iter_mut().skip(position).step_by(width);
+            match column {
+                Column::Age => cells.for_each(|cell| *cell = profile.age),
+                Column::MonthSin => cells.for_each(|cell| *cell = profile.month_sin),
+                Column::MonthCos => cells.for_each(|cell| *cell = profile.month_cos),
+                Column::Category(name, numbers) => {
+                    let codes = articles.codes(name).unwrap_or_default();
+                    for (cell, neighbour) in cells.zip(found) {
+                        *cell = numbers[usize::try_from(codes[neighbour.row as usize]).unwrap_or_default()];
+                    }
+                }
+            }
+        }
+        Tensor::new("encoded", vec![found.len(), width], values)
+    }
+}
+
 impl Models {
     /// Those of the bundle, once for each of `threads`.
     pub(crate) fn load(runtime: &Runtime, bundle: &Bundle, threads: usize) -> std::result::Result<Vec<Self>, String> {
         let read = |file| bundle.read(file).map_err(|error| error.to_string());
         let towers = Graph::copies(runtime, &read(QUERY_TOWER)?, threads)?;
-        let rankers = Graph::copies(runtime, &read(RANKER)?, threads)?;
+        let rankers = Graph::copies(runtime, &read(ENCODED_RANKER)?, threads)?;
         let query = &bundle.manifest().retrieval.query_tower.output;
         let scores = &bundle.manifest().ranking.output;
         let models = |(tower, ranker)| Self { tower, ranker, query: query.clone(), scores: scores.clone() };
@@ -51,20 +117,14 @@ impl Models {
     }
 
     /// A score for each candidate.
-    pub(crate) fn scores(&mut self, articles: &Articles, found: &[Neighbour], profile: Profile) -> Result<Vec<f32>> {
-        let repeated = |value: f32| vec![value; found.len()];
-        let column = |name: &str| match name {
-            "age" => Ok(Tensor::column(name, repeated(profile.age))),
-            "month_sin" => Ok(Tensor::column(name, repeated(profile.month_sin))),
-            "month_cos" => Ok(Tensor::column(name, repeated(profile.month_cos))),
-            _ => {
-                let value = articles.attribute(name).ok_or_else(|| unknown(name))?;
-                let texts: BytesData = found.iter().map(|neighbour| value(neighbour.row)).collect();
-                Ok(Tensor::column(name, texts))
-            }
-        };
-        let tensors = self.ranker.inputs().map(|input| column(&input.name)).collect::<Result<Vec<_>>>()?;
-        run(&mut self.ranker, &tensors, &self.scores)
+    pub(crate) fn scores(
+        &mut self,
+        features: &Features,
+        articles: &Articles,
+        found: &[Neighbour],
+        profile: Profile,
+    ) -> Result<Vec<f32>> {
+        run(&mut self.ranker, &[features.matrix(articles, found, profile)?], &self.scores)
     }
 }
 

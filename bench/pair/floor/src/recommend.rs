@@ -12,7 +12,7 @@ use dataplane::onnx::Runtime;
 
 use crate::{
     ages,
-    call::{Models, Profile},
+    call::{Features, Models, Profile},
 };
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -26,6 +26,7 @@ pub(crate) struct Recommender {
     ages: HashMap<String, f32>,
     default_age: f32,
     candidates: usize,
+    features: Features,
     /// One for each thread, so that no lock is ever waited for.
     models: Vec<Mutex<Models>>,
 }
@@ -41,14 +42,13 @@ impl Recommender {
     ) -> Result<Self, Failure> {
         let bundle = Bundle::open(bundle)?;
         let manifest = bundle.manifest();
-        let texts = manifest.ranking.features.iter().filter(|feature| feature.datatype == "BYTES");
-        let attributes: Vec<&str> = texts.map(|feature| feature.name.as_str()).collect();
-        let articles = Articles::open(&bundle, &attributes)?;
+        let articles = Articles::open(&bundle, &[])?;
         let models = Models::load(&Runtime::load(onnxruntime)?, &bundle, threads)?;
         Ok(Self {
             customers: Customers::open(&bundle)?,
             index: Index::open(&bundle, &articles, threads)?,
             all: Rows::all(articles.len()),
+            features: Features::of(&bundle, &articles)?,
             articles,
             ages: ages::read(ages)?,
             default_age: manifest.customers.default_age,
@@ -68,7 +68,7 @@ impl Recommender {
         let vector = self.customers.vector(self.customers.row(customer_id).unwrap_or(0));
         let query = models.query(vector, profile)?;
         let found = self.index.search(self.articles.embeddings(), &query, self.candidates, &self.all)?;
-        let scores = models.scores(&self.articles, &found, profile)?;
+        let scores = models.scores(&self.features, &self.articles, &found, profile)?;
         let ids = found.iter().map(|neighbour| self.articles.id(neighbour.row));
         let mut ranking: Vec<(f32, &str)> = scores.into_iter().zip(ids).collect();
         ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
