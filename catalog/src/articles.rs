@@ -1,6 +1,9 @@
 //! Article columns, mapped. A row number is an article's key in the vector index.
 
+use std::hash::BuildHasher;
+
 use arrow_array::{Array, DictionaryArray, StringArray, cast::AsArray, types::Int32Type};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
     bundle::{Bundle, BundleError},
@@ -30,8 +33,9 @@ pub struct Articles {
     columns: Vec<(String, Column)>,
     embeddings: Embeddings,
     signals: Option<Signals>,
-    /// Rows by id: a tenth of what a map of the ids takes.
-    by_id: Vec<u32>,
+    /// Rows by their ids, which stand in the table: a tenth of what a map that has the ids takes.
+    by_id: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 /// A dictionary-encoded column: a request's feature strings are references into its few values.
@@ -53,11 +57,14 @@ impl Articles {
             return Err(bundle.invalid(ARTICLES, format!("{rows} articles, the manifest says {wanted}")));
         }
         let ids = table.strings(ARTICLE_ID)?;
-        let id = |row: u32| ids.value(row as usize);
-        let mut by_id: Vec<u32> = (0_u32..).take(rows).collect();
-        by_id.sort_unstable_by_key(|&row| id(row));
-        if let Some(twice) = by_id.windows(2).find(|pair| id(pair[0]) == id(pair[1])) {
-            return Err(table.invalid(ARTICLE_ID, format!("{} stands twice", id(twice[0]))));
+        let (id, hasher) = (|row: u32| ids.value(row as usize), DefaultHashBuilder::default());
+        let mut by_id = HashTable::with_capacity(rows);
+        for row in (0_u32..).take(rows) {
+            let hash = hasher.hash_one(id(row));
+            if by_id.find(hash, |&other| id(other) == id(row)).is_some() {
+                return Err(table.invalid(ARTICLE_ID, format!("{} stands twice", id(row))));
+            }
+            by_id.insert_unique(hash, row, |&row| hasher.hash_one(id(row)));
         }
         let attribute = |&name: &&str| Ok(Attribute { name: name.to_owned(), column: table.dictionary(name)? });
         Ok(Self {
@@ -70,6 +77,7 @@ impl Articles {
             embeddings: Embeddings::of(&table, manifest.retrieval.embedding_size)?,
             signals: Signals::of(&table, manifest)?,
             by_id,
+            hasher,
         })
     }
 
@@ -88,8 +96,8 @@ impl Articles {
     /// The row of this id.
     #[must_use]
     pub fn row(&self, article_id: &str) -> Option<u32> {
-        let place = self.by_id.binary_search_by_key(&article_id, |&row| self.id(row)).ok()?;
-        self.by_id.get(place).copied()
+        let hash = self.hasher.hash_one(article_id);
+        self.by_id.find(hash, |&row| self.id(row) == article_id).copied()
     }
 
     /// The id of a row.
