@@ -158,6 +158,12 @@ impl<S, T> Entrance<S, T> {
         answer.unwrap_or_else(|_| Err(Error::internal("a worker thread ended without an answer")))
     }
 
+    /// Work of one row has been short of late.
+    #[cfg(all(test, hemline_loom))]
+    pub(super) fn is_short(&self) {
+        self.pace.record(Duration::from_micros(1), 1, 1);
+    }
+
     fn refusal(&self, refused: Refused) -> Error {
         match refused {
             Refused::Full => {

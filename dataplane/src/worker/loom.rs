@@ -253,8 +253,8 @@ fn outcome<F: Future + ?Sized>(looked: Poll<F::Output>, future: Pin<&mut F>) -> 
 type Work = (u32, Told, Reply<u32>);
 
 /// One thread that answers whoever still waits.
-fn answering(places: usize) -> Entrance<Work> {
-    let serve = |(), turns: &Turns<Work>| {
+fn answering(places: usize) -> Entrance<(), Work> {
+    let serve = |_: &Mutex<()>, turns: &Turns<Work>| {
         while let Some((number, _told, reply)) = turns.next() {
             if reply.is_wanted() {
                 reply.send(Ok(number));
@@ -266,7 +266,7 @@ fn answering(places: usize) -> Entrance<Work> {
 
 /// Asks for this number.
 fn ask<'a>(
-    entrance: &'a Entrance<Work>,
+    entrance: &'a Entrance<(), Work>,
     number: u32,
     told: &Arc<AtomicUsize>,
 ) -> impl Future<Output = Result<u32>> + 'a {
@@ -287,7 +287,7 @@ fn who_leaves_before_while_or_after_a_thread_answers_leaves_nothing_behind() {
     every_order(|| {
         let told = Arc::new(AtomicUsize::new(0));
         let dropped = told.clone();
-        let serve = move |(), turns: &Turns<Work>| {
+        let serve = move |_: &Mutex<()>, turns: &Turns<Work>| {
             while let Some((number, _told, reply)) = turns.next() {
                 reply.send(Ok(number));
             }
@@ -343,6 +343,36 @@ fn callers_of_one_place_get_their_own_answer_or_a_refusal() {
         };
         assert!(answers.iter().zip([1, 2]).all(is_own), "{answers:?}");
         assert!(answers.iter().any(Result::is_ok), "both were refused the one place");
+    });
+}
+
+#[test]
+fn what_is_done_here_and_what_a_thread_does_have_the_state_in_turn() {
+    orders_with_switches(3, || {
+        let serve = |count: &Mutex<u32>, turns: &Turns<Work>| {
+            while let Some((_, _told, reply)) = turns.next() {
+                let mut count = lock(count);
+                *count += 1;
+                let counted = *count;
+                drop(count);
+                reply.send(Ok(counted));
+            }
+        };
+        let entrance = Arc::new(start("model", vec![0], Admission::from(2), serve).unwrap());
+        entrance.is_short();
+        let (other, told) = (entrance.clone(), Arc::new(AtomicUsize::new(0)));
+        let others = Told(told.clone());
+        let caller = thread::spawn(move || block_on(pin!(other.ask(move |reply| (1, others, reply)))));
+        let counted = match entrance.here(1) {
+            Some(here) => here.run(|count| {
+                *count += 1;
+                *count
+            }),
+            None => block_on(pin!(entrance.ask(|reply| (2, Told(told), reply)))),
+        };
+        let mut counts = [caller.join().unwrap().unwrap(), counted.unwrap()];
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2]);
     });
 }
 

@@ -77,6 +77,8 @@ mod tests {
         pin::{Pin, pin},
         sync::{Arc, mpsc},
         task::Poll,
+        thread,
+        time::Duration,
     };
 
     use super::Pool;
@@ -137,6 +139,38 @@ mod tests {
         let error = pool.run(|_| -> () { std::panic::resume_unwind(Box::new("secret")) }).await.unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Internal, "internal error"));
         assert_eq!(pool.run(|state| *state).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_short_work_is_done_on_its_callers_thread() {
+        let pool = Pool::start("test", vec![()], 4).unwrap();
+        let (here, whose) = (thread::current().id(), |(): &mut ()| thread::current().id());
+        assert_ne!(pool.run_here(whose).await.unwrap(), here, "nobody knows yet how long it takes");
+        assert_eq!(pool.run_here(whose).await.unwrap(), here);
+        for _ in 0..8 {
+            pool.run(|()| thread::sleep(Duration::from_millis(20))).await.unwrap();
+        }
+        assert_ne!(pool.run_here(whose).await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_the_callers_thread_is_an_internal_error_too() {
+        let pool = Pool::start("test", vec![1_u32], 4).unwrap();
+        pool.run(|_| ()).await.unwrap();
+        let error = pool.run_here(|_| -> () { std::panic::resume_unwind(Box::new("secret")) }).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert_eq!(pool.run_here(|state| *state).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_overtakes_who_waits() {
+        let (pool, release) = busy(2).await;
+        let mut waiting = pin!(pool.run(|()| 1));
+        assert!(waits(waiting.as_mut()).await);
+        let mut later = pin!(pool.run_here(|()| 2));
+        assert!(waits(later.as_mut()).await);
+        release.send(()).unwrap();
+        assert_eq!((waiting.await.unwrap(), later.await.unwrap()), (1, 2));
     }
 
     #[tokio::test]
