@@ -87,6 +87,16 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let failure = match &error {
+            rusqlite::Error::SqliteFailure(sqlite, _) => of_sqlite(&sqlite.extended_code.to_string()),
+            _ => Failure::Setup,
+        };
+        Self::new(failure, error.to_string())
+    }
+}
+
 /// By PostgreSQL's table of codes: the first two letters are the class.
 fn of_sqlstate(code: &str) -> Failure {
     match code {

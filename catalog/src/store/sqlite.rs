@@ -1,4 +1,6 @@
 //! SQLite: the embedded default, for one machine. Several processes share it through its write-ahead log.
+//!
+//! What every request asks is read by `fresh`, on the caller's thread; everything else goes through sqlx, whose threads own their connections.
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -6,57 +8,23 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{
     ConnectOptions, Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::timeout;
 
-use super::{
-    Account, Count, Customer, Failure, Fresh, Profile, Since, Store, StoreError, Told, asked,
-    customer::{DISMISSED, Done, TOUCHES},
-    stock::{Change, Stock},
-};
+use super::{Account, Count, Failure, Fresh, Profile, Since, Store, StoreError, Told, asked, stock::Stock};
 use crate::events::{Event, Kind};
 
+mod fresh;
 mod shop;
+
+use fresh::Readers;
 
 /// How many migrations stand in `catalog/migrations/sqlite/`; SQLite's `user_version` counts those that were applied.
 const SCHEMA_VERSION: i64 = 2;
 
 /// How long a question waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Who of many clicks and dismissals is told the last ones is told those from this one on, counted from 0.
-#[allow(clippy::cast_possible_wrap)]
-const CLICKS: i64 = TOUCHES as i64 - 1;
-#[allow(clippy::cast_possible_wrap)]
-const DISMISSALS: i64 = DISMISSED as i64 - 1;
-
-/// Profiles, what was done, and changes of stock in one question: one moment, one hop to the thread that owns the connection.
-const FRESH: &str = "
-    WITH asked (place, customer_id) AS (SELECT key, value FROM json_each(?1)),
-    last AS MATERIALIZED (
-        SELECT place, customer_id,
-               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'click'
-                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?3) AS clicked,
-               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'dismiss'
-                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?4) AS dismissed
-        FROM asked)
-    SELECT 0 AS part, place, age, NULL AS article_id, NULL AS at
-    FROM asked JOIN customers USING (customer_id)
-    UNION ALL
-    SELECT 1, place, NULL, article_id, 1000 * unixepoch(bought_on)
-    FROM asked JOIN customers USING (customer_id) JOIN history USING (customer_key)
-    UNION ALL
-    SELECT 1, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM asked JOIN interactions USING (customer_id) WHERE kind = 'purchase'
-    UNION ALL
-    SELECT 2, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM last JOIN interactions USING (customer_id) WHERE kind = 'click' AND occurred_at >= coalesce(clicked, '')
-    UNION ALL
-    SELECT 3, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM last JOIN interactions USING (customer_id) WHERE kind = 'dismiss' AND occurred_at >= coalesce(dismissed, '')
-    UNION ALL
-    SELECT 4 + out_of_stock, version, NULL, article_id, NULL FROM stock_changes WHERE version > ?2";
 
 /// One statement is one transaction, which is synced before it returns.
 const RECORD: &str = "
@@ -73,6 +41,7 @@ const EXPIRE: &str = "
 /// A SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
+    readers: Readers,
     reads: SqlitePool,
     /// One connection: SQLite has one writer at a time, and a queue is fairer than its lock.
     writes: SqlitePool,
@@ -107,7 +76,7 @@ impl Sqlite {
         };
         let reads = pool(4).connect_with(options.clone()).await.map_err(|error| failed(error.to_string()))?;
         let writes = pool(1).connect_lazy_with(options);
-        let store = Self { reads, writes, stock: Stock::default() };
+        let store = Self { readers: Readers::new(path), reads, writes, stock: Stock::default() };
         store.check(BUSY_TIMEOUT).await?;
         Ok(store)
     }
@@ -121,30 +90,19 @@ impl Store for Sqlite {
         loop {
             let seen = self.stock.seen();
             let cursor = i64::try_from(seen.cursor).unwrap_or(i64::MAX);
-            let question = sqlx::query(FRESH).bind(&ids).bind(cursor).bind(CLICKS).bind(DISMISSALS);
-            let question = question.fetch_all(&self.reads);
-            let rows = match timeout(within, question).await {
-                Ok(rows) => rows.map_err(StoreError::from).inspect_err(|_| self.stock.forget())?,
-                Err(_) => return Err(StoreError::slow()),
-            };
-            let mut answer = Answer::of(customer_ids.len());
-            for row in rows {
-                answer.read(&row)?;
-            }
-            let (customers, changes) = answer.end();
-            let mut cursor = seen.cursor;
-            for change in &changes {
-                cursor = cursor.max(u64::try_from(change.version).unwrap_or_default());
-            }
+            let answer = self.readers.read(ids.clone(), customer_ids.len(), cursor, within).await;
+            let (customers, changes) = answer.inspect_err(|_| self.stock.forget())?;
+            let last = changes.iter().map(|change| u64::try_from(change.version).unwrap_or_default()).max();
+            let cursor = last.map_or(seen.cursor, |last| last.max(seen.cursor));
             if let Some(out_of_stock) = self.stock.add(seen, cursor, changes) {
                 return Ok(Fresh { customers, out_of_stock });
             }
         }
     }
 
-    /// One thread reads what lies in memory faster than two who wake each other.
+    /// Each is answered on its caller's thread: there is nothing to wait for.
     fn at_once(&self) -> usize {
-        1
+        usize::MAX
     }
 
     async fn record(&self, events: &[Event], within: Duration) -> Result<Vec<bool>, StoreError> {
@@ -189,45 +147,6 @@ impl Store for Sqlite {
     /// SQLite tells nobody.
     async fn changes(&self, _: &(dyn for<'a> Fn(Option<&'a str>) + Send + Sync)) {
         std::future::pending().await
-    }
-}
-
-/// The rows of [`FRESH`], gathered.
-struct Answer {
-    customers: Vec<Customer>,
-    /// By customer: purchases, clicks and dismissals.
-    done: Vec<[Vec<Done>; 3]>,
-    changes: Vec<Change>,
-}
-
-impl Answer {
-    fn of(customers: usize) -> Self {
-        let (customers, done) = (vec![Customer::default(); customers], vec![Default::default(); customers]);
-        Self { customers, done, changes: Vec::new() }
-    }
-
-    fn read(&mut self, row: &SqliteRow) -> Result<(), sqlx::Error> {
-        let (part, place): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        if part >= 4 {
-            self.changes.push(Change { article_id: row.try_get(3)?, out_of_stock: part == 5, version: place });
-            return Ok(());
-        }
-        let (part, place) = (usize::try_from(part).unwrap_or_default(), usize::try_from(place).unwrap_or(usize::MAX));
-        let customer = self.customers.get_mut(place).zip(self.done.get_mut(place));
-        let (customer, done) = customer.ok_or(sqlx::Error::RowNotFound)?;
-        match part.checked_sub(1).and_then(|part| done.get_mut(part)) {
-            // A time that SQLite can't read is an old one.
-            Some(done) => done.push((row.try_get::<Option<_>, _>(4)?.unwrap_or_default(), row.try_get(3)?)),
-            None => (customer.known, customer.age) = (true, row.try_get(2)?),
-        }
-        Ok(())
-    }
-
-    fn end(mut self) -> (Vec<Customer>, Vec<Change>) {
-        for (customer, [purchases, clicks, dismissals]) in self.customers.iter_mut().zip(self.done) {
-            customer.did(purchases, clicks, dismissals);
-        }
-        (self.customers, self.changes)
     }
 }
 
