@@ -317,8 +317,11 @@ test-web: $(WEB)/node_modules/.done ## The front end's own tests
 UNDER_TEST = HEMLINE_BINARIES=$(BINARIES) HEMLINE_WORK=$(WORK) HEMLINE_BUNDLE=$(BUNDLE) HEMLINE_STORE=$(STORE_URL)
 WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so $(CLIENTS)/bin/python -m pytest
 
+# Most of these wait for servers to start, stop or give up. What a file's tests share is started once.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
-	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance'
+	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance' $(SIDE_BY_SIDE)
 
 $(BROWSER)/node_modules/.done: $(BROWSER)/package-lock.json
 	npm --prefix $(BROWSER) --no-audit --no-fund --no-update-notifier ci --silent

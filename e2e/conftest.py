@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNDER_TEST] = UnderTest(
         binaries, examples, Path(work).resolve(), Path(bundle).resolve(), store
     )
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # the processes that run the tests inherit what is under test
     for name in list(os.environ):
         if name.startswith(FOREIGN) and name not in KEPT:
             del os.environ[name]
