@@ -86,11 +86,10 @@ impl Sqlite {
 impl Store for Sqlite {
     async fn fresh(&self, customer_ids: &[&str], within: Duration) -> Result<Fresh, StoreError> {
         let ids: Vec<_> = customer_ids.iter().map(|id| asked(id)).collect();
-        let ids = json(&ids)?;
         loop {
             let seen = self.stock.seen();
             let cursor = i64::try_from(seen.cursor).unwrap_or(i64::MAX);
-            let answer = self.readers.read(ids.clone(), customer_ids.len(), cursor, within).await;
+            let answer = self.readers.read(&ids, cursor, within).await;
             let (customers, changes) = answer.inspect_err(|_| self.stock.forget())?;
             let last = changes.iter().map(|change| u64::try_from(change.version).unwrap_or_default()).max();
             let cursor = last.map_or(seen.cursor, |last| last.max(seen.cursor));

@@ -7,51 +7,31 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::BUSY_TIMEOUT;
-use crate::store::{
-    Customer, StoreError,
-    customer::{DISMISSED, Done, TOUCHES},
-    stock::Change,
+use crate::{
+    events::Kind,
+    store::{
+        Customer, StoreError,
+        customer::{DISMISSED, Done, TOUCHES},
+        stock::Change,
+    },
 };
 
 /// Customers of a question that is answered on the caller's thread. What is asked about more is no matter of microseconds.
 const FEW: usize = 8;
 
-/// Who of many clicks and dismissals is told the last ones is told those from this one on, counted from 0.
-#[allow(clippy::cast_possible_wrap)]
-const CLICKS: i64 = TOUCHES as i64 - 1;
-#[allow(clippy::cast_possible_wrap)]
-const DISMISSALS: i64 = DISMISSED as i64 - 1;
-
-/// Profiles, what was done, and changes of stock in one question: one moment.
-const FRESH: &str = "
-    WITH asked (place, customer_id) AS (SELECT key, value FROM json_each(?1)),
-    last AS MATERIALIZED (
-        SELECT place, customer_id,
-               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'click'
-                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?3) AS clicked,
-               (SELECT occurred_at FROM interactions WHERE interactions.customer_id = asked.customer_id AND kind = 'dismiss'
-                ORDER BY occurred_at DESC LIMIT 1 OFFSET ?4) AS dismissed
-        FROM asked)
-    SELECT 0 AS part, place, age, NULL AS article_id, NULL AS at
-    FROM asked JOIN customers USING (customer_id)
-    UNION ALL
-    SELECT 1, place, NULL, article_id, 1000 * unixepoch(bought_on)
-    FROM asked JOIN customers USING (customer_id) JOIN history USING (customer_key)
-    UNION ALL
-    SELECT 1, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM asked JOIN interactions USING (customer_id) WHERE kind = 'purchase'
-    UNION ALL
-    SELECT 2, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM last JOIN interactions USING (customer_id) WHERE kind = 'click' AND occurred_at >= coalesce(clicked, '')
-    UNION ALL
-    SELECT 3, place, NULL, article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER)
-    FROM last JOIN interactions USING (customer_id) WHERE kind = 'dismiss' AND occurred_at >= coalesce(dismissed, '')
-    UNION ALL
-    SELECT 4 + out_of_stock, version, NULL, article_id, NULL FROM stock_changes WHERE version > ?2";
+// A statement for each table, in one transaction: of one moment as one statement would be, and a third of what one statement over all of
+// them costs, most of whose work was in putting its parts together.
+const PROFILE: &str = "SELECT customer_key, age FROM customers WHERE customer_id = ?1";
+const HISTORY: &str = "SELECT article_id, 1000 * unixepoch(bought_on) FROM history WHERE customer_key = ?1";
+/// Newest first, as the index has them.
+const DONE: &str = "
+    SELECT article_id, CAST(1000 * unixepoch(occurred_at, 'subsec') AS INTEGER), occurred_at
+    FROM interactions WHERE customer_id = ?1 AND kind = ?2 ORDER BY occurred_at DESC";
+const CHANGES: &str = "SELECT version, article_id, out_of_stock FROM stock_changes WHERE version > ?1";
 
 /// Connections that only read; as many as there were readers at once.
 #[derive(Clone, Debug)]
@@ -69,47 +49,40 @@ impl Readers {
         Self { path: Arc::new(path.to_owned()), idle: Arc::default() }
     }
 
-    /// What is known of the customers in this JSON list, of which there are so many, and how stock changed after `cursor`. A reader waits for
-    /// nobody in write-ahead mode, but while the log is recovered or the file is taken for one alone: then, and where much is asked, another
-    /// thread reads, and waits if it must.
+    /// What is known of these customers, and how stock changed after `cursor`. A reader waits for nobody in write-ahead mode, but while the
+    /// log is recovered or the file is taken for one alone: then, and where much is asked, another thread reads, and waits if it must.
     ///
     /// # Errors
     /// The file can't be read, or not within `within`.
-    pub(super) async fn read(
-        &self,
-        ids: String,
-        count: usize,
-        cursor: i64,
-        within: Duration,
-    ) -> Result<Read, StoreError> {
-        if count <= FEW {
-            match self.answer(&ids, count, cursor, Duration::ZERO) {
+    pub(super) async fn read(&self, ids: &[&str], cursor: i64, within: Duration) -> Result<Read, StoreError> {
+        if ids.len() <= FEW {
+            match self.answer(ids, cursor, Duration::ZERO) {
                 Err(error) if is_busy(&error) => {}
                 answer => return answer.map_err(StoreError::from),
             }
         }
-        let readers = self.clone();
-        let patient = spawn_blocking(move || readers.answer(&ids, count, cursor, BUSY_TIMEOUT));
+        let (readers, ids) = (self.clone(), ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>());
+        let patient = spawn_blocking(move || {
+            let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+            readers.answer(&ids, cursor, BUSY_TIMEOUT)
+        });
         match timeout(within, patient).await {
             Ok(Ok(answer)) => answer.map_err(StoreError::from),
             Ok(Err(_)) | Err(_) => Err(StoreError::slow()),
         }
     }
 
-    fn answer(&self, ids: &str, count: usize, cursor: i64, patience: Duration) -> rusqlite::Result<Read> {
+    /// As of one moment.
+    fn answer(&self, ids: &[&str], cursor: i64, patience: Duration) -> rusqlite::Result<Read> {
         let connection = self.connection()?;
         connection.busy_timeout(patience)?;
-        let mut answer = Answer::of(count);
-        {
-            let mut question = connection.prepare_cached(FRESH)?;
-            let mut rows = question.query(params![ids, cursor, CLICKS, DISMISSALS])?;
-            while let Some(row) = rows.next()? {
-                answer.read(row)?;
-            }
-        }
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        let customers = ids.iter().map(|id| customer(&connection, id)).collect::<Result<_, _>>()?;
+        let changes = changes(&connection, cursor)?;
+        connection.prepare_cached("COMMIT")?.execute([])?;
         // One that failed is not used again.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        Ok(answer.end())
+        Ok((customers, changes))
     }
 
     fn connection(&self) -> rusqlite::Result<Connection> {
@@ -124,41 +97,48 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// The rows of [`FRESH`], gathered.
-struct Answer {
-    customers: Vec<Customer>,
-    /// By customer: purchases, clicks and dismissals.
-    done: Vec<[Vec<Done>; 3]>,
-    changes: Vec<Change>,
+fn customer(connection: &Connection, id: &str) -> rusqlite::Result<Customer> {
+    let mut customer = Customer::default();
+    let mut purchases = done(connection, id, Kind::Purchase, usize::MAX)?;
+    let mut profile = connection.prepare_cached(PROFILE)?;
+    let mut rows = profile.query([id])?;
+    if let Some(row) = rows.next()? {
+        (customer.known, customer.age) = (true, row.get(1)?);
+        let mut history = connection.prepare_cached(HISTORY)?;
+        let history = history.query_map([row.get::<_, i64>(0)?], |row| Ok((at(row)?, row.get(0)?)))?;
+        purchases.extend(history.collect::<rusqlite::Result<Vec<_>>>()?);
+    }
+    let (clicks, dismissals) =
+        (done(connection, id, Kind::Click, TOUCHES)?, done(connection, id, Kind::Dismiss, DISMISSED)?);
+    customer.did(purchases, clicks, dismissals);
+    Ok(customer)
 }
 
-impl Answer {
-    fn of(customers: usize) -> Self {
-        let (customers, done) = (vec![Customer::default(); customers], vec![Default::default(); customers]);
-        Self { customers, done, changes: Vec::new() }
+/// The last `most` that they did of a kind, and all that they did at the same moment as the last of those.
+fn done(connection: &Connection, id: &str, kind: Kind, most: usize) -> rusqlite::Result<Vec<Done>> {
+    let mut question = connection.prepare_cached(DONE)?;
+    let mut rows = question.query([id, kind.name()])?;
+    let (mut done, mut last) = (Vec::new(), String::new());
+    while let Some(row) = rows.next()? {
+        if done.len() >= most && row.get_ref(2)?.as_str()? != last {
+            break;
+        }
+        done.push((at(row)?, row.get(0)?));
+        if done.len() == most {
+            last = row.get(2)?;
+        }
     }
+    Ok(done)
+}
 
-    fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
-        let (part, place): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if part >= 4 {
-            self.changes.push(Change { article_id: row.get(3)?, out_of_stock: part == 5, version: place });
-            return Ok(());
-        }
-        let (part, place) = (usize::try_from(part).unwrap_or_default(), usize::try_from(place).unwrap_or(usize::MAX));
-        let customer = self.customers.get_mut(place).zip(self.done.get_mut(place));
-        let (customer, done) = customer.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        match part.checked_sub(1).and_then(|part| done.get_mut(part)) {
-            // A time that SQLite can't read is an old one.
-            Some(done) => done.push((row.get::<_, Option<_>>(4)?.unwrap_or_default(), row.get(3)?)),
-            None => (customer.known, customer.age) = (true, row.get(2)?),
-        }
-        Ok(())
-    }
+/// When it was; a time that SQLite can't read is an old one.
+fn at(row: &Row<'_>) -> rusqlite::Result<i64> {
+    Ok(row.get::<_, Option<_>>(1)?.unwrap_or_default())
+}
 
-    fn end(mut self) -> (Vec<Customer>, Vec<Change>) {
-        for (customer, [purchases, clicks, dismissals]) in self.customers.iter_mut().zip(self.done) {
-            customer.did(purchases, clicks, dismissals);
-        }
-        (self.customers, self.changes)
-    }
+fn changes(connection: &Connection, cursor: i64) -> rusqlite::Result<Vec<Change>> {
+    let mut question = connection.prepare_cached(CHANGES)?;
+    let change =
+        |row: &Row<'_>| Ok(Change { version: row.get(0)?, article_id: row.get(1)?, out_of_stock: row.get(2)? });
+    question.query_map([cursor], change)?.collect()
 }
