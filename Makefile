@@ -321,7 +321,8 @@ WITH_CLIENTS = $(UNDER_TEST) ORT_DYLIB_PATH=$(CURDIR)/$(VENV)/libonnxruntime.so 
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test-e2e: $(DONE)/load $(LLM_SETUP) build ## The running pair, from outside
-	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance' $(SIDE_BY_SIDE)
+	$(UNDER_TEST) $(PYTEST) e2e -m 'not conformance and not alone' $(SIDE_BY_SIDE)
+	$(UNDER_TEST) $(PYTEST) e2e -m alone
 
 $(BROWSER)/node_modules/.done: $(BROWSER)/package-lock.json
 	npm --prefix $(BROWSER) --no-audit --no-fund --no-update-notifier ci --silent

@@ -17,6 +17,8 @@ from scripted_llm import ScriptedLlm, passing_on
 from hemline.llm import GBDT, LISTWISE, POINTWISE, Api, defaults, outcomes, start_llama
 from hemline.pair import predictions
 
+# A model that computes on all cores has no time to spare.
+pytestmark = pytest.mark.alone
 SCORED = 20
 SAFETY_SECONDS = 60
 

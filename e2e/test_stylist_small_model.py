@@ -8,6 +8,8 @@ from outfits import Stylist
 
 from hemline.llm import GBDT, LISTWISE, Api
 
+# A model that computes on all cores has no time to spare.
+pytestmark = pytest.mark.alone
 REQUEST = "Similar to what I bought last month, but lighter"
 
 
