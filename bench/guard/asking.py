@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from http.client import HTTPConnection
 
-from dataplane.payloads import GRPC_PATH, Request
+from protocols import GRPC_PATH, Request
 
 from hemline.pair import PairError
 

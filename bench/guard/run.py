@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from asking import Grpc, Http1
 from counted import OBJECTS, SECONDS, Counted, StuckError
-from dataplane.payloads import Payload, Request, Tensor, compact, request
+from protocols import Request, Tensor, v1, v2
 from rich.table import Table
 
 from hemline import bundle as bundles
@@ -41,7 +41,9 @@ LIMIT = 0.10
 ROWS, TOTAL, ATTEMPTS = 100, "total", 3
 # Those that valgrind passes on.
 CPU_FLAGS = ("sse4_2", "avx", "avx2", "f16c", "fma", "bmi1", "bmi2", "rdrand")
-CASES = {PREDICTOR: ("V2 binary", "V1"), TRANSFORMER: ("V1", "gRPC", "V2 binary")}
+# A ranker is asked in numbers by a transformer of ours, and otherwise by feature.
+ENCODED = "V2 binary, encoded"
+CASES = {PREDICTOR: (ENCODED, "V2 binary", "V1"), TRANSFORMER: ("V1", "gRPC", "V2 binary")}
 
 
 def main() -> None:
@@ -116,16 +118,17 @@ def measure(args: argparse.Namespace, name: str) -> dict[str, dict[str, int]]:
         return dict(counted(server, asked))
 
 
-def counted(server: Counted, asked: Payload) -> Iterator[tuple[str, dict[str, int]]]:
+def counted(server: Counted, asked: dict[str, tuple[Tensor, ...]]) -> Iterator[tuple[str, dict[str, int]]]:
     """The cases of one server: the same is asked in each protocol."""
-    for protocol in CASES[server.name]:
-        form = v1(server.name, asked) if protocol == "V1" else request(asked, protocol)
-        if protocol == "gRPC":
+    for case in CASES[server.name]:
+        tensors = asked.get(case, asked[""])
+        form = rows(server.name, tensors) if case == "V1" else v2(MODEL, tensors, case.partition(",")[0])
+        if case == "gRPC":
             address = next(line["grpc"] for line in server.lines() if line.get("message") == "listening")
             connected = Grpc(address, form)
         else:
             connected = Http1(server.url.removeprefix("http://"), form)
-        yield f"{server.name}, {protocol}", server.instructions(partial(ask, connected))
+        yield f"{server.name}, {case}", server.instructions(partial(ask, connected))
 
 
 def ask(connected: Http1 | Grpc) -> None:
@@ -134,33 +137,35 @@ def ask(connected: Http1 | Grpc) -> None:
         raise PairError(f"the answer is degraded: {answer.decode(errors='replace')}")
 
 
-def v1(server: str, asked: Payload) -> Request:
+def rows(server: str, tensors: tuple[Tensor, ...]) -> Request:
     """The request as V1 has it: for the predictor rows beside their ids, else an object of fields."""
-    columns = {tensor.name: tensor.plain for tensor in asked.tensors}
+    columns = {tensor.name: tensor.plain for tensor in tensors}
     instance = {name: values[0] for name, values in columns.items()}
     if server == PREDICTOR:
         ids = columns.pop("article_id")
         instance = {"ranking_features": list(zip(*columns.values(), strict=True)), "article_ids": ids}
-    path, headers = f"/v1/models/{asked.model}:predict", {"Content-Type": "application/json"}
-    return Request(path, headers, compact({"instances": [instance]}))
+    return v1(MODEL, [instance])
 
 
-def candidates(url: str, work: Path) -> Payload:
+def candidates(url: str, work: Path) -> dict[str, tuple[Tensor, ...]]:
     """What the predictor is asked: the first articles, with numbers that are always the same."""
     inputs = httpx.get(f"{url}/v2/models/{MODEL}", timeout=SECONDS).raise_for_status().json()["inputs"]
     articles, random = pq.read_table(work / schema.ARTICLES).slice(0, ROWS), np.random.default_rng(7)
     columns = {name: np.array(articles[name].to_pylist()) for name in articles.column_names}
-    tensors = [
+    matrices = [one for one in inputs if one.get("parameters", {}).get("alternative")]
+    tensors = tuple(
         Tensor(name, columns.get(name, random.normal(size=ROWS).astype(np.float32)).reshape(-1, 1))
-        for name in (one["name"] for one in inputs)
-    ]
-    return Payload("candidates", MODEL, f"{ROWS} rows", tuple(tensors))
+        for name in (one["name"] for one in inputs if one not in matrices)
+    )
+    width = matrices[0]["shape"][1]
+    encoded = Tensor(matrices[0]["name"], random.normal(size=(ROWS, width)).astype(np.float32))
+    return {"": tensors, ENCODED: (encoded,)}
 
 
-def customer(shop: Shop) -> Payload:
+def customer(shop: Shop) -> dict[str, tuple[Tensor, ...]]:
     """What the transformer is asked: one customer's list."""
     fields = {"customer_id": shop.customer(), "transaction_date": shop.last_day()}
-    return Payload("customer", MODEL, "one", tuple(Tensor(name, np.array([fields[name]])) for name in fields))
+    return {"": tuple(Tensor(name, np.array([value])) for name, value in fields.items())}
 
 
 def fingerprint(bundle: Path) -> dict[str, str]:
