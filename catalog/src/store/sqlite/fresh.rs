@@ -23,8 +23,7 @@ use crate::{
 /// Customers of a question that is answered on the caller's thread. What is asked about more is no matter of microseconds.
 const FEW: usize = 8;
 
-// A statement for each table, in one transaction: of one moment as one statement would be, and a third of what one statement over all of
-// them costs, most of whose work was in putting its parts together.
+// A statement for each table, in one transaction: of one moment as one statement over all of them would be, and some 25 µs less.
 const PROFILE: &str = "SELECT customer_key, age FROM customers WHERE customer_id = ?1";
 const HISTORY: &str = "SELECT article_id, 1000 * unixepoch(bought_on) FROM history WHERE customer_key = ?1";
 /// Newest first, as the index has them.
