@@ -385,7 +385,7 @@ PAIR_RANKING_recipe := --recipe
 PAIR_LOADED_recipe := recipe-customers
 PAIR_LOADED_default := default
 # Steps that only others ask for are kept all the same.
-.PRECIOUS: $(PAIR_DONE)/%
+.PRECIOUS: $(foreach step,retrieval ranking embeddings bundle load,$(PAIR_DONE)/%-$(step))
 
 $(PAIR_DONE):
 	@mkdir -p $@
