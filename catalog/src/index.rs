@@ -48,7 +48,10 @@ pub struct Neighbour {
 
 /// The vector index over the articles' embeddings.
 pub struct Index {
-    usearch: Usearch,
+    /// Where some search would walk it.
+    graph: Option<Usearch>,
+    /// How far a walk looks.
+    expansion: usize,
     quantised: Option<Quantised>,
 }
 
@@ -59,14 +62,20 @@ pub struct IndexError(String);
 
 impl Index {
     /// Maps the index that candidates are retrieved from, for at most `threads` searches at a time, and makes of the embeddings what a
-    /// scan needs.
+    /// scan needs. The graph is checked and let go where no search would walk it: it is larger than everything else that a search touches.
     ///
     /// # Errors
     /// The file is not the manifest's, or not an index over `articles`.
     pub fn open(bundle: &Bundle, articles: &Articles, threads: usize) -> Result<Self, BundleError> {
         let embeddings = articles.embeddings();
-        let mapped = Self::over(bundle, INDEX, &bundle.manifest().retrieval.index, embeddings, threads)?;
-        Ok(Self { quantised: Quantised::of(embeddings), ..mapped })
+        let mut index = Self::over(bundle, INDEX, &bundle.manifest().retrieval.index, embeddings, threads)?;
+        index.quantised = Quantised::of(embeddings);
+        // No walk is shorter than one without a filter.
+        let all = embeddings.len();
+        if quickest(all, all, index.expansion, index.quantised.is_some()) != Way::Walk {
+            index.graph = None;
+        }
+        Ok(index)
     }
 
     /// Maps the index in `file`, for at most `threads` searches at a time. It is walked unless few rows are allowed.
@@ -105,7 +114,7 @@ impl Index {
             let text = format!("{} vectors of {}, expected {} of {}", found.0, found.1, wanted.0, wanted.1);
             return Err(bundle.invalid(file, text));
         }
-        Ok(Self { usearch, quantised: None })
+        Ok(Self { graph: Some(usearch), expansion: info.expansion_search, quantised: None })
     }
 
     /// The `count` best of the rows that are allowed, best first; all of them where they are fewer.
@@ -119,8 +128,8 @@ impl Index {
         count: usize,
         allowed: &Rows,
     ) -> Result<Vec<Neighbour>, IndexError> {
-        let (rows, expansion) = (allowed.count(), self.usearch.expansion_search());
-        match quickest(rows, embeddings.len(), expansion, self.quantised.is_some()) {
+        let rows = allowed.count();
+        match quickest(rows, embeddings.len(), self.expansion, self.quantised.is_some()) {
             Way::Rows => Ok(exact(embeddings, query, count, allowed)),
             Way::Scan => Ok(self.scan(embeddings, query, count, allowed)),
             Way::Walk => {
@@ -143,10 +152,12 @@ impl Index {
     /// The same by walking the graph: most of the best, and fewer than `count` where it does not reach as many.
     ///
     /// # Errors
-    /// The index fails.
+    /// The index fails, or its graph was let go.
     pub fn walk(&self, query: &[f32], count: usize, allowed: &Rows) -> Result<Vec<Neighbour>, IndexError> {
         let row = |key: u64| u32::try_from(key).unwrap_or(u32::MAX);
-        let found = self.usearch.filtered_search(query, count, |key| allowed.contains(row(key)));
+        let graph =
+            self.graph.as_ref().ok_or_else(|| IndexError("its graph was let go, as none would walk it".to_owned()))?;
+        let found = graph.filtered_search(query, count, |key| allowed.contains(row(key)));
         let found = found.map_err(|error| IndexError(error.to_string()))?;
         let neighbours = found.keys.iter().zip(&found.distances);
         Ok(neighbours.map(|(&key, distance)| Neighbour { row: row(key), score: 1.0 - distance }).collect())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use catalog::{
+    Bundle,
     articles::Articles,
     filter::{Condition, Filter, FilterError, Kind, Range, Texts},
     index::exact,
@@ -10,7 +11,7 @@ use catalog::{
 
 use crate::{
     fixture::{ARTICLES, COLOURS, article_id, embedding, price},
-    neighbours::{open, rows},
+    neighbours::{graph, open, rows},
 };
 
 fn set(texts: &[&str]) -> BTreeSet<String> {
@@ -143,7 +144,8 @@ fn random_filter(random: &mut fastrand::Rng) -> (Filter, impl Fn(usize) -> bool 
 
 #[test]
 fn whatever_is_asked_the_list_has_all_that_it_can_have() {
-    let (_dir, articles, index) = open(1);
+    let (dir, articles, index) = open(1);
+    let graph = graph(&Bundle::open(dir.path()).unwrap(), &articles, 1);
     let mut random = fastrand::Rng::with_seed(7);
     let (mut full, mut short) = (0, 0);
     for number in 0..10_000 {
@@ -161,7 +163,7 @@ fn whatever_is_asked_the_list_has_all_that_it_can_have() {
         let query = embedding(50_000 + number);
         let found = index.search(articles.embeddings(), &query, k, &allowed).unwrap();
         assert_eq!(found, exact(articles.embeddings(), &query, k, &allowed));
-        for found in [found, index.walk(&query, k, &allowed).unwrap()] {
+        for found in [found, graph.walk(&query, k, &allowed).unwrap()] {
             let distinct = rows(&found);
             assert!(distinct.len() == found.len() && distinct.is_subset(&eligible), "{}", filter.canonical());
             assert!(found.is_sorted_by(|a, b| a.score >= b.score));

@@ -12,7 +12,10 @@ use catalog::{
 
 use serde_json::json;
 
-use crate::fixture::{bundle_of, edit_manifest};
+use crate::{
+    fixture::{bundle_of, edit_manifest},
+    neighbours::graph,
+};
 
 const ARTICLES: usize = 105_542;
 const SIZE: usize = 16;
@@ -98,6 +101,7 @@ fn measured_by_selectivity() {
         let bundle = Bundle::open(dir.path()).unwrap();
         let articles = Articles::open(&bundle, &[]).unwrap();
         let index = Index::open(&bundle, &articles, 1).unwrap();
+        let graph = graph(&bundle, &articles, 1);
         for percent in [100.0, 90.0, 70.0, 50.0, 25.0, 10.0, 1.0, 0.1] {
             let part: f64 = percent / 100.0;
             let scattered: Vec<bool> = (0..ARTICLES).map(|_| random.f64() < part).collect();
@@ -112,10 +116,10 @@ fn measured_by_selectivity() {
                 let search = measure(&queries, truth, |query| {
                     index.search(articles.embeddings(), query, COUNT, &allowed).unwrap()
                 });
-                let graph = measure(few, truth, |query| index.walk(query, COUNT, &allowed).unwrap());
+                let walk = measure(few, truth, |query| graph.walk(query, COUNT, &allowed).unwrap());
                 let scan = measure(&queries, truth, |query| index.scan(articles.embeddings(), query, COUNT, &allowed));
                 let rows = measure(&queries, truth, truth);
-                let cells = [&search, &graph, &scan].map(|way| format!("{way} | {:.3}", way.recall)).join(" | ");
+                let cells = [&search, &walk, &scan].map(|way| format!("{way} | {:.3}", way.recall)).join(" | ");
                 println!("| {expansion} | {percent} % | {which} | {cells} | {rows} |");
             }
         }

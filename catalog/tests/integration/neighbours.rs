@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use catalog::{
     Bundle,
     articles::Articles,
-    index::{Index, Neighbour, exact},
+    index::{INDEX, Index, Neighbour, exact},
     rows::Rows,
 };
 
@@ -19,6 +19,15 @@ pub(crate) fn open(threads: usize) -> (tempfile::TempDir, Articles, Index) {
     (dir, articles, index)
 }
 
+/// The index with the graph that no search of so few articles would walk.
+pub(crate) fn graph(bundle: &Bundle, articles: &Articles, threads: usize) -> Index {
+    Index::over(bundle, INDEX, &bundle.manifest().retrieval.index, articles.embeddings(), threads).unwrap()
+}
+
+fn graph_in(dir: &tempfile::TempDir, articles: &Articles, threads: usize) -> Index {
+    graph(&Bundle::open(dir.path()).unwrap(), articles, threads)
+}
+
 pub(crate) fn rows(neighbours: &[Neighbour]) -> HashSet<u32> {
     neighbours.iter().map(|neighbour| neighbour.row).collect()
 }
@@ -30,8 +39,8 @@ fn all_but(left_out: &HashSet<u32>) -> Rows {
 
 #[test]
 fn neighbours_are_the_exact_ones_best_first_with_their_inner_product() {
-    let (_dir, articles, index) = open(1);
-    let (mut found, all) = (0, Rows::all(ARTICLES));
+    let (dir, articles, _) = open(1);
+    let (mut found, all, index) = (0, Rows::all(ARTICLES), graph_in(&dir, &articles, 1));
     for number in 0..50 {
         let query = embedding(10_000 + number);
         let neighbours = index.walk(&query, 20, &all).unwrap();
@@ -77,12 +86,12 @@ fn a_search_that_need_not_walk_finds_the_exact_neighbours() {
 
 #[test]
 fn what_is_not_allowed_is_never_found_and_the_list_is_full_all_the_same() {
-    let (_dir, articles, index) = open(1);
+    let (dir, articles, index) = open(1);
     let query = embedding(77_777);
     let best = rows(&exact(articles.embeddings(), &query, 100, &Rows::all(ARTICLES)));
     for neighbours in [
         index.search(articles.embeddings(), &query, 100, &all_but(&best)).unwrap(),
-        index.walk(&query, 100, &all_but(&best)).unwrap(),
+        graph_in(&dir, &articles, 1).walk(&query, 100, &all_but(&best)).unwrap(),
     ] {
         assert_eq!(neighbours.len(), 100);
         assert!(rows(&neighbours).is_disjoint(&best));
@@ -100,17 +109,27 @@ fn a_narrow_filter_still_finds_every_article_that_passes() {
 
 #[test]
 fn as_many_threads_as_were_asked_for_may_search_at_once() {
-    let (_dir, _articles, index) = open(8);
+    let (dir, articles, index) = open(8);
+    let (graph, embeddings) = (graph_in(&dir, &articles, 8), articles.embeddings());
     std::thread::scope(|scope| {
         for number in 0..8 {
-            let index = &index;
+            let (index, graph) = (&index, &graph);
             scope.spawn(move || {
                 let all = Rows::all(ARTICLES);
                 for round in 0..200 {
                     let query = embedding(number * 1000 + round);
-                    assert_eq!(index.walk(&query, 10, &all).unwrap().len(), 10);
+                    assert_eq!(graph.walk(&query, 10, &all).unwrap().len(), 10);
+                    assert_eq!(index.search(embeddings, &query, 10, &all).unwrap().len(), 10);
                 }
             });
         }
     });
+}
+
+#[test]
+fn a_graph_that_no_search_would_walk_is_let_go() {
+    let (_dir, articles, index) = open(1);
+    let (query, all) = (embedding(1), Rows::all(ARTICLES));
+    assert!(index.walk(&query, 10, &all).is_err());
+    assert_eq!(index.search(articles.embeddings(), &query, 10, &all).unwrap().len(), 10);
 }
