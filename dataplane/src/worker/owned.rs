@@ -81,10 +81,9 @@ impl<M: SyncModel> Model for Owned<M> {
 
     async fn infer(&self, request: InferRequest, context: &Context) -> Result<InferResponse> {
         let count = first_dimension(&request);
-        if let Some(here) =
-            (!self.gathers && context.deadline() > Instant::now()).then(|| self.entrance.here(count)).flatten()
-        {
-            self.metrics.as_ref().inspect(|metrics| metrics.batch(count));
+        let may_be_here = !self.gathers && context.deadline() > Instant::now();
+        if may_be_here && let Some(here) = self.entrance.here(count) {
+            self.metrics.iter().for_each(|metrics| metrics.batch(count));
             return here.run(|model| model.infer(request)).flatten();
         }
         let (rows, context) = (rows(&request), context.clone());

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +23,9 @@ use crate::{
 /// Customers of a question that is answered on the caller's thread. What is asked about more is no matter of microseconds.
 const FEW: usize = 8;
 
+/// Connections that are kept.
+const MOST_IDLE: usize = 8;
+
 // A statement for each table, in one transaction: of one moment as one statement over all of them would be, and some 25 µs less.
 const PROFILE: &str = "SELECT customer_key, age FROM customers WHERE customer_id = ?1";
 const HISTORY: &str = "SELECT article_id, 1000 * unixepoch(bought_on) FROM history WHERE customer_key = ?1";
@@ -32,7 +35,7 @@ const DONE: &str = "
     FROM interactions WHERE customer_id = ?1 AND kind = ?2 ORDER BY occurred_at DESC";
 const CHANGES: &str = "SELECT version, article_id, out_of_stock FROM stock_changes WHERE version > ?1";
 
-/// Connections that only read; as many as there were readers at once.
+/// Connections that only read: those that nobody uses now.
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
@@ -80,15 +83,22 @@ impl Readers {
         let changes = changes(&connection, cursor)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
         // One that failed is not used again.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        let mut idle = self.idle();
+        if idle.len() < MOST_IDLE {
+            idle.push(connection);
+        }
         Ok((customers, changes))
     }
 
     fn connection(&self) -> rusqlite::Result<Connection> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle().pop();
         // Who reads a write-ahead log writes into the file that is shared beside it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         idle.map_or_else(|| Connection::open_with_flags(self.path.as_path(), flags), Ok)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,3 +151,6 @@ fn changes(connection: &Connection, cursor: i64) -> rusqlite::Result<Vec<Change>
         |row: &Row<'_>| Ok(Change { version: row.get(0)?, article_id: row.get(1)?, out_of_stock: row.get(2)? });
     question.query_map([cursor], change)?.collect()
 }
+
+#[cfg(test)]
+mod tests;
