@@ -20,6 +20,7 @@ MEMORY_MB, START_SECONDS = 120, 1.0
 GROWS_BELOW = 10  # times the cost of 100 candidates, for 1,000
 GOODPUT = 0.90
 FLAT = 0.02  # by which memory may change in a soak, after its first part
+STEADY = 1.25  # of what it was, for p99 at a soak's end: on a shared machine windows differ by a fifth
 AS_FAST = 0.97  # of V1: two rounds of the same differ by as much
 
 
@@ -91,7 +92,7 @@ def goodput(found: dict) -> list[str]:
 def flat(found: dict) -> list[str]:
     """The soak."""
     grown, seen = soak.grown(found), found["seen"]
-    errors = seen["requests"] - seen["good"]
-    met = grown <= FLAT and errors == 0
-    goal = f"soak: memory grows by ≤ {FLAT:.0%}, no errors"
-    return judged(goal, f"{grown:+.1%} in {found['seconds']:g} s, {errors} errors", met)
+    errors, slower = seen["requests"] - seen["good"], soak.slower(found)
+    met = grown <= FLAT and slower <= STEADY and errors == 0
+    goal = f"soak: memory grows by ≤ {FLAT:.0%}, p99 by ≤ {STEADY - 1:.0%}, no errors"
+    return judged(goal, f"{grown:+.1%} and {slower - 1:+.0%} in {found['seconds']:g} s, {errors} errors", met)

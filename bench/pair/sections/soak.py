@@ -62,6 +62,14 @@ def grown(found: dict) -> float:
     return growth(found) * (1 - EARLY) * found["seconds"] / 3600 / sizes[0]
 
 
+def slower(found: dict) -> float:
+    """The p99 of the last quarter's windows, of that of the first quarter after the first part; medians."""
+    slowest = [window["p99_us"] for window in found["seen"]["windows"] if window["p99_us"]]
+    slowest = slowest[int(EARLY * len(slowest)) :]
+    quarter = max(len(slowest) // 4, 1)
+    return float(np.median(slowest[-quarter:]) / np.median(slowest[:quarter]))
+
+
 def page(found: dict) -> list[str]:
     """What was seen, and the plot."""
     seen, sizes = found["seen"], [size for _, size in found["memory"]]
@@ -72,7 +80,8 @@ def page(found: dict) -> list[str]:
         f"{seen['requests'] - seen['good']} of them not 200. RSS {number(sizes[0], 1)} MiB at the start and "
         f"{number(sizes[-1], 1)} MiB at the end; after the first {EARLY:.0%} of the time it changes by "
         f"{grown(found):+.1%}. p99 by windows of {found['window']:g} s: "
-        f"{min(slowest):.2f} to {max(slowest):.2f} ms."
+        f"{min(slowest):.2f} to {max(slowest):.2f} ms; in the last quarter of the rest it is "
+        f"{slower(found):.2f} of what it is in the first."
     )
     return ["### Soak", text, f"![Memory and latency all the while]({PLOT})"]
 
