@@ -21,7 +21,18 @@ use crate::bundle::{Bundle, BundleError};
 pub(crate) struct Table<'a> {
     bundle: &'a Bundle,
     file: &'a str,
+    map: Arc<Mmap>,
     batch: RecordBatch,
+}
+
+impl Drop for Table<'_> {
+    /// Gives the pages back, once its columns are taken: checks have read all of them, and few are needed from now on. Those come again when
+    /// they are.
+    fn drop(&mut self) {
+        // SAFETY: nobody writes to this map, so it drops nothing but what the file gives again.
+        #[allow(unsafe_code)]
+        let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+    }
 }
 
 impl<'a> Table<'a> {
@@ -36,12 +47,7 @@ impl<'a> Table<'a> {
         let map = Arc::new(map);
         let content = Buffer::from(Bytes::from_owner(Shared(map.clone())));
         let batch = decode(&content).map_err(|reason| bundle.invalid(file, reason))?;
-        // The check read every page, and few are needed from now on: those come again when they are. That nothing can be lost so is
-        // because nobody writes to the map.
-        // SAFETY: of a map of a file that is only read, this drops pages that the file gives again.
-        #[allow(unsafe_code)]
-        let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-        Ok(Self { bundle, file, batch })
+        Ok(Self { bundle, file, map, batch })
     }
 
     pub(crate) fn rows(&self) -> usize {
