@@ -32,6 +32,7 @@ mod drain;
 mod linger;
 mod listener;
 mod patience;
+mod self_wakes;
 mod start;
 mod tls;
 

@@ -30,6 +30,7 @@ use super::{
     activity::{Activity, Answer, Stream, Watched},
     linger::{Asked, Linger},
     patience::{FIRST_REQUEST, Limits, Next, Patience},
+    self_wakes::SelfWakes,
     tls,
 };
 use crate::{
@@ -166,10 +167,11 @@ impl Endpoint {
         let mut timer = pin!(sleep_until(Instant::now() + self.limits.idle));
         let mut closing = pin!(closed(self.closing.clone()));
         let mut known: Option<Waker> = None;
+        let mut self_wakes = SelfWakes::default();
         poll_fn(|context| {
             loop {
                 // First, so that what has come is known to `activity` when it is judged.
-                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                if let Poll::Ready(ended) = self_wakes.poll(connection.as_mut(), context) {
                     return Poll::Ready(ended);
                 }
                 let waits = known.as_ref().is_some_and(|known| known.will_wake(context.waker()));
