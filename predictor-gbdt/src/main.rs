@@ -19,6 +19,10 @@ use dataplane::{Handler, config, handler::ServerInfo, metrics::Metrics, reposito
 
 use crate::{args::Args, load::ModelFiles};
 
+/// Many small buffers, most of them gone within a request, and often on another thread than their first.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Args = match config::parse(std::env::args_os()) {
         Ok(args) => args,

@@ -41,6 +41,10 @@ use dataplane::{
 
 use crate::{args::Args, start::Started};
 
+/// Many small buffers, most of them gone within a request, and often on another thread than their first.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Args = match config::parse(std::env::args_os()) {
         Ok(args) => Args::due(args),

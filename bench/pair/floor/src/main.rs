@@ -98,6 +98,10 @@ async fn serve(recommender: &'static Recommender, port: u16) -> Result<(), Failu
     Ok(())
 }
 
+/// The pair's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let threads = std::thread::available_parallelism()?.get();
