@@ -1,5 +1,7 @@
 //! What purchases say of articles beside the numbers of each: how they sell to an age group, and what goes with what.
 
+use std::sync::OnceLock;
+
 use arrow_array::{Float32Array, Int32Array};
 
 use crate::{
@@ -20,8 +22,8 @@ pub struct Signals {
     /// `[articles, width]`
     alikeness: Float32Array,
     width: usize,
-    /// Of each group all rows, what sells most first.
-    popular: Vec<Vec<u32>>,
+    /// Of each group all rows, what sells most first. Made where it is asked for, some milliseconds for each.
+    popular: Vec<OnceLock<Vec<u32>>>,
 }
 
 impl Signals {
@@ -51,8 +53,14 @@ impl Signals {
         if alike.values().iter().any(|row| usize::try_from(*row).is_ok_and(|row| row >= rows)) {
             return Err(table.invalid(ALIKE, format!("names a row after the last of {rows}")));
         }
-        let popular = (0..groups).map(|group| best_first(&by_age_group.values()[group..], groups)).collect();
-        Ok(Some(Self { by_age_group, groups, alike, alikeness, width, popular }))
+        let popular = (0..groups).map(|_| OnceLock::new()).collect();
+        let signals = Self { by_age_group, groups, alike, alikeness, width, popular };
+        if manifest.retrieval.sources.is_some() {
+            for group in 0..groups {
+                let _ = signals.popular(group); // every request will ask for one
+            }
+        }
+        Ok(Some(signals))
     }
 
     /// How well an article sells to an age group: log of its share of the group's purchases of late.
@@ -64,7 +72,8 @@ impl Signals {
     /// All rows, what sells most to an age group first, ties by row.
     #[must_use]
     pub fn popular(&self, age_group: usize) -> &[u32] {
-        &self.popular[age_group.min(self.groups - 1)]
+        let group = age_group.min(self.groups - 1);
+        self.popular[group].get_or_init(|| best_first(&self.by_age_group.values()[group..], self.groups))
     }
 
     /// The rows of what those who bought an article bought too, best first, each with the cosine of the two articles' customers.
