@@ -1,5 +1,5 @@
-//! A task that wakes itself while it runs. HTTP/1 does so twice for each request with a body: its reader and what reads from it are one task,
-//! and each wakes the other. A runtime takes that for a wish to let others go first, and wakes another of its threads to take the task over,
+//! A task that wakes itself while it runs. HTTP/1 does so for each request with a body: who gives it and who reads it are one task,
+//! and wake each other. A runtime takes that for a wish to let others go first, and wakes another of its threads to take the task over,
 //! which costs more than what is left to do. Here the task just goes on.
 
 #[cfg(not(hemline_loom))]
